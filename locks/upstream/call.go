@@ -1,0 +1,192 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+// maxSends bounds how often one operation is sent because its connection broke
+// or its deadline was misjudged.
+const maxSends = 4
+
+// The statuses that a script's reply begins with.
+const (
+	statusDone     = 1
+	statusNone     = 0 // held, or free
+	statusNotOwner = -1
+	statusMode     = -2
+	statusLate     = -3
+	statusNoToken  = -4
+	statusForeign  = -5
+)
+
+// A call is one operation on its way to the server.
+type call struct {
+	script script
+	key    string
+	args   []any // after the deadline
+
+	// once: it must not be sent again after a connection broke, since a second
+	// run could do something else.
+	once bool
+
+	// timeless: the script takes no deadline, for it does nothing that could
+	// come too late.
+	timeless bool
+
+	// Set by do:
+	ran      bool  // whether the script may have run although no reply came
+	deadline int64 // server's µs after which no copy of the call runs
+}
+
+// reply is what a script returned.
+type reply struct {
+	status int64
+	now    int64 // the server's time, µs
+	fields []any // what came after these two
+}
+
+// do runs the call and returns the script's reply. Every error wraps
+// ErrUnavailable, or ErrShutdown after Close.
+func (e *Engine) do(ctx context.Context, c *call) (reply, error) {
+	if e.closed.Load() {
+		return reply{}, locks.ErrShutdown
+	}
+	if err := ctx.Err(); err != nil {
+		return reply{}, unavailable(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	return e.send(ctx, c)
+}
+
+// send is do without the checks: it sends the call as often as it may.
+func (e *Engine) send(ctx context.Context, c *call) (reply, error) {
+	until, _ := ctx.Deadline()
+	if !c.timeless && !e.clock.known() {
+		// Without the server's time there is no deadline to give. One more round trip, once.
+		if _, err := e.send(ctx, e.readyCall()); err != nil {
+			return reply{}, err
+		}
+	}
+	var last error
+	for range maxSends {
+		r, err := e.once(ctx, c, until)
+		switch {
+		case err == nil && r.status == statusLate:
+			last = errors.New("the server's clock is past the request's deadline")
+			if time.Until(until) <= 0 {
+				return reply{}, unavailable(last)
+			}
+			continue // its time is known now
+		case err == nil:
+			e.health.answered()
+			return r, nil
+		}
+		last = err
+		c.ran = c.ran || !refused(err)
+		if !broken(err) || c.once || ctx.Err() != nil {
+			break
+		}
+	}
+	e.health.failed(last)
+	return reply{}, unavailable(last)
+}
+
+// once sends the call a single time: EVALSHA, and EVAL if the server says that
+// it does not know the script, which proves that nothing ran.
+func (e *Engine) once(ctx context.Context, c *call, until time.Time) (reply, error) {
+	args := make([]any, 0, 5+len(c.args))
+	args = append(args, "evalsha", c.script.sha, 1, c.key)
+	if !c.timeless {
+		deadline := e.clock.at(until)
+		c.deadline = max(c.deadline, deadline)
+		args = append(args, deadline)
+	}
+	args = append(args, c.args...)
+	cmd := redis.NewCmd(ctx, args...)
+	err := e.client.Process(ctx, cmd)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		args[0], args[1] = "eval", c.script.source
+		cmd = redis.NewCmd(ctx, args...)
+		err = e.client.Process(ctx, cmd)
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return e.parse(c, cmd.Val())
+}
+
+// parse checks the shape that all replies share.
+func (e *Engine) parse(c *call, v any) (reply, error) {
+	fields, ok := v.([]any)
+	if !ok || len(fields) < 2 {
+		return reply{}, fmt.Errorf("the script's reply is %T, want an array", v)
+	}
+	status, ok1 := fields[0].(int64)
+	now, ok2 := fields[1].(int64)
+	if !ok1 || !ok2 {
+		return reply{}, fmt.Errorf("the script's reply begins with %T, %T, want integers", fields[0], fields[1])
+	}
+	e.clock.seen(now)
+	switch status {
+	case statusForeign:
+		return reply{}, fmt.Errorf("key %q holds a value that is not candado's: %w", c.key, errRefused)
+	case statusNoToken:
+		return reply{}, fmt.Errorf("key %q: no token is left below 2^53: %w", c.key, errRefused)
+	}
+	return reply{status: status, now: now, fields: fields[2:]}, nil
+}
+
+// errRefused: the script answered that it did nothing.
+var errRefused = errors.New("the script refused")
+
+// refused reports whether an error proves that the script did nothing.
+func refused(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" || errors.Is(err, errRefused) ||
+		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) {
+		return true
+	}
+	// These are said before a script runs, or at its first write.
+	for _, code := range []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "OOM", "MISCONF",
+		"NOREPLICAS", "NOSCRIPT", "NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE", "MOVED", "ASK", "TRYAGAIN"} {
+		if redis.HasErrorPrefix(err, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// broken reports whether the connection ended before a reply came. A time-out
+// is not that: the server may still be at it.
+func broken(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// unavailable hides the client library's errors behind ErrUnavailable; their
+// text stays.
+func unavailable(err error) error {
+	if errors.Is(err, locks.ErrUnavailable) || errors.Is(err, locks.ErrShutdown) {
+		return err
+	}
+	return &unavailableError{cause: strings.TrimSpace(err.Error())}
+}
+
+// unavailableError says why the upstream is unavailable. It does not unwrap to
+// the cause: callers must not depend on the client library's errors.
+type unavailableError struct{ cause string }
+
+func (e *unavailableError) Error() string { return locks.ErrUnavailable.Error() + ": " + e.cause }
+func (e *unavailableError) Unwrap() error { return locks.ErrUnavailable }

@@ -1,0 +1,170 @@
+package upstream
+
+import (
+	"context"
+	"crypto/rand"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+const (
+	maxDoubts  = 65536
+	minBackoff = 20 * time.Millisecond
+	maxBackoff = 500 * time.Millisecond
+)
+
+// A number names one acquire or release, however often it is sent.
+type number [8]byte
+
+// newNumber draws a number. Zero, which stands for none in a record, is as
+// likely as any other: one in 2^64.
+func newNumber() (n number) {
+	_, _ = rand.Read(n[:]) // never fails
+	return n
+}
+
+// A doubt is an acquire that may have been executed although its caller got no
+// answer.
+type doubt struct {
+	id       locks.ID
+	owner    locks.Owner
+	mode     locks.Mode
+	number   number
+	deadline int64 // server's µs after which no copy of the request runs
+}
+
+// contender is what tells whether a request asks again for what a doubt asked.
+type contender struct {
+	id    locks.ID
+	owner locks.Owner
+	mode  locks.Mode
+}
+
+func (d *doubt) contender() contender { return contender{d.id, d.owner, d.mode} }
+
+// doubts undoes unanswered acquires as soon as the server answers again. Safe
+// for concurrent use.
+type doubts struct {
+	mu    sync.Mutex
+	open  map[number]*doubt
+	owned map[contender]*doubt // of the open ones, each owner's latest
+	wake  chan struct{}        // has one element if there may be work
+
+	cancel context.CancelFunc
+	done   chan struct{}
+	undo   func(context.Context, *doubt) (now int64, err error)
+}
+
+func newDoubts() *doubts {
+	return &doubts{
+		open:  map[number]*doubt{},
+		owned: map[contender]*doubt{},
+		wake:  make(chan struct{}, 1),
+		done:  make(chan struct{}),
+	}
+}
+
+// of returns the number of the open doubt that the request's owner has about
+// the lock, as bytes; none if there is no such doubt. The doubt stays open: an
+// undo that runs before the request ends a lease that nobody knows of, and one
+// that runs after it finds another number there.
+func (s *doubts) of(req locks.AcquireRequest) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.owned[contender{req.ID, req.Owner, req.Mode}]; d != nil {
+		return d.number[:]
+	}
+	return []byte{}
+}
+
+// add opens a doubt. Beyond maxDoubts it is dropped: the TTL ends its lease.
+func (s *doubts) add(d *doubt) {
+	s.mu.Lock()
+	if len(s.open) < maxDoubts {
+		s.open[d.number] = d
+		if d.owner != "" {
+			s.owned[d.contender()] = d
+		}
+	}
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// remove closes a doubt.
+func (s *doubts) remove(d *doubt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, d.number)
+	if s.owned[d.contender()] == d {
+		delete(s.owned, d.contender())
+	}
+}
+
+func (s *doubts) all() []*doubt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.open))
+}
+
+// start runs the goroutine that undoes.
+func (s *doubts) start(undo func(context.Context, *doubt) (int64, error)) {
+	var ctx context.Context
+	ctx, s.cancel = context.WithCancel(context.Background())
+	s.undo = undo
+	go func() {
+		defer close(s.done)
+		s.run(ctx)
+	}()
+}
+
+// stop ends the goroutine and tries once more to settle what is open.
+func (s *doubts) stop() {
+	s.cancel()
+	<-s.done
+	s.settle(context.Background())
+}
+
+func (s *doubts) run(ctx context.Context) {
+	backoff := minBackoff
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		}
+		for s.settle(ctx) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(backoff):
+			}
+			backoff = min(2*backoff, maxBackoff)
+		}
+		backoff = minBackoff
+	}
+}
+
+// settle undoes what is open, one by one, until the server fails to answer. It
+// reports whether doubts are left.
+func (s *doubts) settle(ctx context.Context) bool {
+	left := false
+	for _, d := range s.all() {
+		now, err := s.undo(ctx, d)
+		if err != nil {
+			return true
+		}
+		if now > d.deadline {
+			s.remove(d)
+		} else {
+			left = true // a copy may still come
+		}
+	}
+	return left
+}

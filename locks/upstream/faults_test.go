@@ -1,0 +1,270 @@
+package upstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/redistest"
+)
+
+// allUnavailable checks that every operation says so, and soon.
+func allUnavailable(t *testing.T, e locks.Engine, within time.Duration) {
+	t.Helper()
+	for name, do := range operations(e, "a") {
+		begin := time.Now()
+		if err := do(); !errors.Is(err, locks.ErrUnavailable) {
+			t.Errorf("%s: %v, want ErrUnavailable", name, err)
+		}
+		if took := time.Since(begin); took > within+time.Second {
+			t.Errorf("%s took %v, the time-out is %v", name, took, within)
+		}
+	}
+}
+
+func TestKilledServerIsUnavailableUntilItIsBack(t *testing.T) {
+	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	e := open(t, s.URL(), 0)
+	lease := acquire(t, e, request("a", "me"))
+	s.Kill()
+	allUnavailable(t, e, 0)
+	s.Restart()
+	eventually(t, "the engine serves again", func() bool { return e.Ready(context.Background()) == nil })
+	if live, err := e.Check(context.Background(), "a", lease.Token); err != nil || !live {
+		t.Errorf("the lease after the restart: live %v, %v", live, err)
+	}
+}
+
+func TestServerThatCameBackEmptyKeepsTokensIncreasing(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	e := open(t, s.URL(), 0)
+	lease := acquire(t, e, request("a", ""))
+	for range 3 {
+		s.Kill()
+		s.SetClock(-time.Hour) // the floor alone must do
+		s.Restart()
+		eventually(t, "the engine serves again", func() bool { return e.Ready(context.Background()) == nil })
+		if got, err := e.Heartbeat(context.Background(), locks.HeartbeatRequest{ID: "a"}); err != nil || got.Token != 0 {
+			t.Errorf("heartbeat of a lost lease: %+v, %v; want a free lock", got, err)
+		}
+		next := acquire(t, e, request("a", ""))
+		if next.Token <= lease.Token {
+			t.Errorf("token %d after %d", next.Token, lease.Token)
+		}
+		lease = next
+	}
+}
+
+func TestPausedServerIsUnavailableAndNothingIsLeftBehind(t *testing.T) {
+	const timeout = 200 * time.Millisecond
+	s := redistest.Start(t)
+	e := open(t, s.URL(), timeout)
+	if err := e.Ready(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s.Pause()
+	allUnavailable(t, e, timeout)
+	s.Resume()
+	settled(t, e)
+	if i := info(t, open(t, s.URL(), 0), "a"); i.Held() {
+		t.Errorf("a caller that was told UNAVAILABLE holds: %+v", i)
+	}
+	acquire(t, e, request("a", "me"))
+}
+
+func TestRequestThatRunsTooLateDoesNothing(t *testing.T) {
+	const timeout = 100 * time.Millisecond
+	s := redistest.Start(t)
+	e := open(t, s.URL(), timeout)
+	acquire(t, e, request("warm-up", ""))
+	s.Pause()
+	for i := range 5 {
+		id := locks.ID(fmt.Sprint(i))
+		if _, err := e.Acquire(context.Background(), request(id, "")); !errors.Is(err, locks.ErrUnavailable) {
+			t.Errorf("acquire while the server is stopped: %v", err)
+		}
+	}
+	s.Resume()
+	// No undo is needed, nor waited for: the records were never written.
+	c := raw(t, s.Addr)
+	if n := c.DBSize(context.Background()).Val(); n != 1 {
+		t.Errorf("%d keys, want the warm-up's alone", n)
+	}
+}
+
+func TestServerAsleepIsUnavailableThenServes(t *testing.T) {
+	s := redistest.Start(t)
+	e := open(t, s.URL(), 200*time.Millisecond)
+	lease := acquire(t, e, request("a", "me"))
+	slept := make(chan struct{})
+	go func() { defer close(slept); s.Do("DEBUG SLEEP 0.6") }()
+	eventually(t, "an operation times out", func() bool { return errors.Is(e.Ready(context.Background()), locks.ErrUnavailable) })
+	<-slept
+	eventually(t, "the engine serves again", func() bool { return e.Ready(context.Background()) == nil })
+	if live, err := e.Check(context.Background(), "a", lease.Token); err != nil || !live {
+		t.Errorf("live %v, %v", live, err)
+	}
+}
+
+func TestFlushedScriptsAreLoadedAgain(t *testing.T) {
+	s := redistest.Start(t)
+	e := open(t, s.URL(), 0)
+	for name, do := range operations(e, "a") {
+		s.Do("SCRIPT FLUSH")
+		if err := do(); errors.Is(err, locks.ErrUnavailable) {
+			t.Errorf("%s after SCRIPT FLUSH: %v", name, err)
+		}
+	}
+}
+
+func TestFlushedDataFreesLocksAndKeepsTokensIncreasing(t *testing.T) {
+	s := redistest.Start(t)
+	e := open(t, s.URL(), 0)
+	for _, req := range []locks.AcquireRequest{request("a", "me"), shared("b", "me")} {
+		lease := acquire(t, e, req)
+		s.Do("FLUSHALL")
+		if got, err := e.Heartbeat(context.Background(), locks.HeartbeatRequest{ID: req.ID, Claim: locks.Claim{Token: lease.Token}}); err != nil || got.Token != 0 {
+			t.Errorf("heartbeat of a lost lease: %+v, %v", got, err)
+		}
+		if next := acquire(t, e, req); next.Token <= lease.Token {
+			t.Errorf("token %d after %d", next.Token, lease.Token)
+		}
+	}
+}
+
+func TestReplicaAnswersNothing(t *testing.T) {
+	primary := redistest.Start(t)
+	direct := open(t, primary.URL(), 0)
+	acquire(t, direct, request("a", "holder"))
+	acquire(t, direct, shared("b", "holder"))
+	replica := replicaOf(t, primary)
+	e := open(t, replica.URL(), 0)
+	for _, id := range []locks.ID{"a", "b", "free"} {
+		for name, do := range operations(e, id) {
+			if err := do(); !errors.Is(err, locks.ErrUnavailable) {
+				t.Errorf("%s of %q on a replica: %v, want ErrUnavailable", name, id, err)
+			}
+		}
+	}
+}
+
+func replicaOf(t *testing.T, primary *redistest.Server) *redistest.Server {
+	t.Helper()
+	host, port := primary.HostPort()
+	replica := redistest.Start(t, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
+	c := raw(t, replica.Addr)
+	want := raw(t, primary.Addr).DBSize(context.Background()).Val()
+	eventually(t, "the replica is in step", func() bool { return c.DBSize(context.Background()).Val() == want })
+	return replica
+}
+
+func TestPromotedStaleReplicaKeepsTokensIncreasing(t *testing.T) {
+	primary := redistest.Start(t)
+	p := redistest.NewProxy(t, primary.Addr)
+	e := open(t, p.URL(), 0)
+	acquire(t, e, request("a", "first"))
+	replica := replicaOf(t, primary)
+	replica.Do("REPLICAOF NO ONE") // from here on it misses what the primary grants
+	if _, err := e.Release(context.Background(), locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	lost := acquire(t, e, request("a", "second"))
+	primary.Kill()
+	p.Retarget(replica.Addr)
+	if live, err := e.Check(context.Background(), "a", lost.Token); err != nil || live {
+		t.Errorf("a lease that the replica never saw: live %v, %v", live, err)
+	}
+	if _, err := e.Release(context.Background(), locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if next := acquire(t, e, request("a", "third")); next.Token <= lost.Token {
+		t.Errorf("token %d after %d", next.Token, lost.Token)
+	}
+}
+
+func TestLoadingServerIsUnavailable(t *testing.T) {
+	s := redistest.Start(t, "--appendonly", "yes", "--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024")
+	e := open(t, s.URL(), 0)
+	lease := acquire(t, e, request("a", "me"))
+	s.Do("DEBUG POPULATE 300 filler 2000")
+	s.Do("BGREWRITEAOF")
+	c := raw(t, s.Addr)
+	eventually(t, "the data is saved", func() bool {
+		return c.InfoMap(context.Background(), "persistence").Item("Persistence", "aof_rewrite_in_progress") == "0" &&
+			c.InfoMap(context.Background(), "persistence").Item("Persistence", "aof_rewrite_scheduled") == "0"
+	})
+	s.Kill()
+	s.Launch()
+	loading := false
+	eventually(t, "the engine serves again", func() bool {
+		live, err := e.Check(context.Background(), "a", lease.Token)
+		if err != nil && !errors.Is(err, locks.ErrUnavailable) {
+			t.Errorf("while loading: %v", err)
+		}
+		if err == nil && !live {
+			t.Error("a wrong answer while loading")
+		}
+		loading = loading || c.Ping(context.Background()).Err() != nil && c.Ping(context.Background()).Err().Error()[:7] == "LOADING"
+		return err == nil
+	})
+	if !loading {
+		t.Error("the server was never seen loading: this test tested nothing")
+	}
+}
+
+func TestSteppedClockFailsNoRequest(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	e := open(t, s.URL(), 0)
+	token := locks.Token(0)
+	for _, offset := range []time.Duration{0, time.Hour, -time.Hour, 48 * time.Hour, 0} {
+		s.SetClock(offset)
+		lease := acquire(t, e, request("a", ""))
+		if lease.Token <= token {
+			t.Errorf("clock at %v: token %d after %d", offset, lease.Token, token)
+		}
+		token = lease.Token
+		if _, err := e.Release(context.Background(), locks.ReleaseRequest{ID: "a"}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestForeignValuesAreRefusedAndLeftAlone(t *testing.T) {
+	s := redistest.Start(t)
+	e := open(t, s.URL(), 0)
+	c, ctx := raw(t, s.Addr), context.Background()
+	c.Set(ctx, "candado:{string}", "not a record, but long enough to be mistaken for one", 0)
+	c.RPush(ctx, "candado:{list}", "x")
+	for _, id := range []locks.ID{"string", "list"} {
+		for name, do := range operations(e, id) {
+			if name == "scan" || name == "ready" {
+				continue
+			}
+			if err := do(); !errors.Is(err, locks.ErrUnavailable) {
+				t.Errorf("%s of a foreign %s: %v, want ErrUnavailable", name, id, err)
+			}
+		}
+	}
+	if page, err := e.Scan(ctx, locks.ScanRequest{Count: 100}); err != nil || len(page.IDs) != 0 {
+		t.Errorf("scan beside foreign values: %+v, %v", page, err)
+	}
+	if n := c.Exists(ctx, "candado:{string}", "candado:{list}").Val(); n != 2 {
+		t.Errorf("%d of 2 foreign keys are left", n)
+	}
+}
+
+func TestClosedEngineSaysShutdown(t *testing.T) {
+	s := redistest.Start(t)
+	e := open(t, s.URL(), 0)
+	if err := errors.Join(e.Close(), e.Close()); err != nil {
+		t.Error(err)
+	}
+	for name, do := range operations(e, "a") {
+		if err := do(); !errors.Is(err, locks.ErrShutdown) {
+			t.Errorf("%s after Close: %v, want ErrShutdown", name, err)
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package redistest
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Proxy passes bytes between clients and a server, and loses replies when told
+// to. It belongs to one test and ends with it.
+type Proxy struct {
+	Addr string
+
+	ln   net.Listener
+	wait sync.WaitGroup
+
+	mu     sync.Mutex
+	target string
+	conns  map[net.Conn]struct{}
+	lose   int    // replies to lose
+	lost   func() // called when a reply has been lost, before its connection ends
+	hold   bool   // whether a lost reply's connection stays open, silent
+	closed bool
+}
+
+// NewProxy starts a proxy before the server at the address target.
+func NewProxy(t testing.TB, target string) *Proxy {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{Addr: ln.Addr().String(), ln: ln, target: target, conns: map[net.Conn]struct{}{}}
+	p.wait.Go(p.accept)
+	t.Cleanup(p.close)
+	return p
+}
+
+// URL returns the proxy's address as a redis:// URL.
+func (p *Proxy) URL() string { return "redis://" + p.Addr }
+
+// LoseReplies drops the next n replies and cuts their connections, after
+// calling lost (which may be nil): the server has done what was asked, and
+// its client never hears of it.
+func (p *Proxy) LoseReplies(n int, lost func()) { p.set(n, lost, false) }
+
+// HoldReplies drops the next n replies and leaves their connections open, so
+// that the client waits in vain.
+func (p *Proxy) HoldReplies(n int) { p.set(n, nil, true) }
+
+func (p *Proxy) set(n int, lost func(), hold bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lose, p.lost, p.hold = n, lost, hold
+}
+
+// Retarget ends all connections and passes new ones to another server.
+func (p *Proxy) Retarget(target string) {
+	p.mu.Lock()
+	p.target = target
+	p.mu.Unlock()
+	p.CutAll()
+}
+
+// CutAll ends all connections.
+func (p *Proxy) CutAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
+func (p *Proxy) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	_ = p.ln.Close()
+	p.CutAll()
+	p.wait.Wait()
+}
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.ln.Accept()
+		if err != nil {
+			return
+		}
+		p.wait.Go(func() { p.serve(client) })
+	}
+}
+
+func (p *Proxy) serve(client net.Conn) {
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.DialTimeout("tcp", target, time.Second)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	if !p.register(client, server) {
+		return
+	}
+	defer p.unregister(client, server)
+	p.wait.Go(func() {
+		_, _ = io.Copy(server, client)
+		_ = server.Close()
+	})
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(buf)
+		if err != nil {
+			return
+		}
+		lose, lost, hold := p.take()
+		switch {
+		case !lose:
+			if _, err := client.Write(buf[:n]); err != nil {
+				return
+			}
+		case !hold:
+			if lost != nil {
+				lost()
+			}
+			return
+		}
+	}
+}
+
+// take says what is to become of a reply.
+func (p *Proxy) take() (lose bool, lost func(), hold bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lose == 0 {
+		return false, nil, false
+	}
+	p.lose--
+	return true, p.lost, p.hold
+}
+
+func (p *Proxy) register(conns ...net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		if p.closed {
+			_ = c.Close()
+		}
+		p.conns[c] = struct{}{}
+	}
+	return !p.closed
+}
+
+func (p *Proxy) unregister(conns ...net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+		delete(p.conns, c)
+	}
+}

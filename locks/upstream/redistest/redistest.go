@@ -1,0 +1,184 @@
+// Package redistest starts real Redis servers for tests, makes them fail, and
+// stands between them and their clients. It is for tests only.
+package redistest
+
+import (
+	"bufio"
+	"context"
+	_ "embed"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+//go:embed testdata/clock.c
+var clockSource []byte
+
+// Server is a redis-server process on a free loopback port. It belongs to one
+// test and ends with it.
+type Server struct {
+	Addr string // host:port
+
+	t     testing.TB
+	dir   string
+	args  []string
+	clock *os.File // what Step writes; nil without WithClock
+	env   []string
+	cmd   *exec.Cmd
+}
+
+// Start runs redis-server, with nothing persisted, and waits until it answers.
+// args are further options, such as "--appendonly", "yes".
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return start(t, nil, args)
+}
+
+// StartWithClock is Start for a server whose clock the test can step.
+func StartWithClock(t testing.TB, args ...string) *Server {
+	t.Helper()
+	dir := t.TempDir()
+	source, library := filepath.Join(dir, "clock.c"), filepath.Join(dir, "clock.so")
+	if err := os.WriteFile(source, clockSource, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cc", "-shared", "-fPIC", "-O1", "-o", library, source).CombinedOutput(); err != nil {
+		t.Fatalf("compiling the clock needs a C compiler (make test installs it): %v\n%s", err, out)
+	}
+	offset, err := os.Create(filepath.Join(dir, "offset"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = offset.Close() })
+	if _, err := offset.Write(make([]byte, 8)); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, offset, args, "LD_PRELOAD="+library, "CANDADO_TEST_CLOCK="+offset.Name())
+}
+
+func start(t testing.TB, clock *os.File, args []string, env ...string) *Server {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Addr: fmt.Sprintf("127.0.0.1:%d", port), t: t, dir: t.TempDir(), clock: clock, env: env}
+	s.args = append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", s.dir, "--save", "", "--enable-debug-command", "yes"}, args...)
+	t.Cleanup(s.Kill)
+	s.Restart()
+	return s
+}
+
+func freePort() (int, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().(*net.TCPAddr).Port, nil
+}
+
+// HostPort returns the two parts of the server's address.
+func (s *Server) HostPort() (host, port string) {
+	host, port, _ = net.SplitHostPort(s.Addr)
+	return host, port
+}
+
+// URL returns the server's address as a redis:// URL.
+func (s *Server) URL() string { return "redis://" + s.Addr }
+
+// Restart runs the server again after Kill, on the same port, and waits until
+// it answers, be it with an error.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Launch()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for {
+		if line, err := s.try("PING"); err == nil && strings.HasPrefix(line, "+PONG") {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			s.t.Fatalf("redis-server on %s does not answer", s.Addr)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// Launch runs the server again after Kill and does not wait for it.
+func (s *Server) Launch() {
+	s.t.Helper()
+	s.cmd = exec.Command("redis-server", s.args...)
+	s.cmd.Env = append(os.Environ(), s.env...)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // should the test die without its clean-up
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatalf("redis-server is needed (make test installs it): %v", err)
+	}
+}
+
+// Kill ends the server at once, as a power cut would.
+func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait() // says "killed"
+	s.cmd = nil
+}
+
+// Pause stops the process; it keeps its connections and answers nothing.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// SetClock makes the server's clock differ from the real one by offset, from
+// now on and at once.
+func (s *Server) SetClock(offset time.Duration) {
+	s.t.Helper()
+	var b [8]byte
+	binary.NativeEndian.PutUint64(b[:], uint64(offset.Microseconds()))
+	if _, err := s.clock.WriteAt(b[:], 0); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Do sends one inline command and returns the first line of the reply, such as
+// "+OK". An error reply fails the test.
+func (s *Server) Do(command string) string {
+	s.t.Helper()
+	line, err := s.try(command)
+	if err != nil || strings.HasPrefix(line, "-") {
+		s.t.Fatalf("%s: %s %v", command, line, err)
+	}
+	return line
+}
+
+func (s *Server) try(command string) (string, error) {
+	c, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := fmt.Fprintf(c, "%s\r\n", command); err != nil {
+		return "", err
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	return strings.TrimSpace(line), err
+}

@@ -1,0 +1,189 @@
+package upstream_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/redistest"
+)
+
+// behindProxy returns an engine that reaches its server through a proxy, and
+// one that reaches it directly.
+func behindProxy(t *testing.T, timeout time.Duration) (*redistest.Server, *redistest.Proxy, locks.Engine, locks.Engine) {
+	t.Helper()
+	s := redistest.Start(t)
+	p := redistest.NewProxy(t, s.Addr)
+	e, direct := open(t, p.URL(), timeout), open(t, s.URL(), 0)
+	// So that the next reply is the one that counts: the server knows the scripts, the engine the server's clock.
+	for name, do := range operations(direct, "warm-up") {
+		if err := do(); err != nil && !errors.Is(err, locks.ErrHeld) && !errors.Is(err, locks.ErrNotOwner) && !errors.Is(err, locks.ErrMode) {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	if err := e.Ready(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return s, p, e, direct
+}
+
+func TestResentAcquireReturnsTheFirstToken(t *testing.T) {
+	for name, req := range map[string]locks.AcquireRequest{
+		"anonymous": request("a", ""), "owned": request("b", "me"),
+		"shared": shared("c", ""), "shared and owned": shared("d", "me"),
+		"limited": {ID: "e", Mode: locks.Shared, Limit: 1, TTL: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, p, e, direct := behindProxy(t, 0)
+			var seen locks.Info
+			p.LoseReplies(2, func() { seen = info(t, direct, req.ID) })
+			lease := acquire(t, e, req)
+			if len(seen.Holders) != 1 || seen.Holders[0].Token != lease.Token {
+				t.Errorf("the first execution made %+v, the re-send returned %+v", seen.Holders, lease)
+			}
+			if now := info(t, direct, req.ID); len(now.Holders) != 1 {
+				t.Errorf("holders after the re-send: %+v", now.Holders)
+			}
+		})
+	}
+}
+
+func TestResentAcquireOfAnEndedLeaseIsNotGrantedAgain(t *testing.T) {
+	for _, req := range []locks.AcquireRequest{request("a", ""), shared("b", "")} {
+		_, p, e, direct := behindProxy(t, 0)
+		p.LoseReplies(1, func() {
+			if _, err := direct.Release(context.Background(), locks.ReleaseRequest{ID: req.ID, Force: true}); err != nil {
+				t.Error(err)
+			}
+		})
+		lease := acquire(t, e, req)
+		if i := info(t, direct, req.ID); i.Held() || i.LastToken != lease.Token {
+			t.Errorf("after force and re-send: %+v, returned %+v", i, lease)
+		}
+	}
+}
+
+func TestResentReleaseEndsNothingElseAndReturnsTheFirstReply(t *testing.T) {
+	type release struct {
+		name  string
+		setup []locks.AcquireRequest
+		req   locks.ReleaseRequest
+		ended int
+	}
+	for _, c := range []release{
+		{"bare", []locks.AcquireRequest{request("a", "")}, locks.ReleaseRequest{ID: "a"}, 1},
+		{"owner", []locks.AcquireRequest{request("a", "me")}, locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Owner: "me"}}, 1},
+		{"force", []locks.AcquireRequest{request("a", "me")}, locks.ReleaseRequest{ID: "a", Force: true}, 1},
+		{"force shared", []locks.AcquireRequest{shared("a", "x"), shared("a", "y")}, locks.ReleaseRequest{ID: "a", Force: true}, 2},
+		{"one of several", []locks.AcquireRequest{shared("a", ""), shared("a", "")}, locks.ReleaseRequest{ID: "a"}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, p, e, direct := behindProxy(t, 0)
+			for _, req := range c.setup {
+				acquire(t, direct, req)
+			}
+			var next locks.Lease
+			p.LoseReplies(1, func() {
+				// The same caller could be the next holder: what was released must not be released twice.
+				if c.ended == len(c.setup) {
+					next = acquire(t, direct, c.setup[0])
+				}
+			})
+			got, err := e.Release(context.Background(), c.req)
+			if err != nil || got.Ended != c.ended {
+				t.Fatalf("release: %+v, %v; want %d ended", got, err, c.ended)
+			}
+			if next.Token != 0 {
+				if live, err := direct.Check(context.Background(), "a", next.Token); err != nil || !live {
+					t.Errorf("the next holder's lease: live %v, %v", live, err)
+				}
+			} else if left := info(t, direct, "a"); len(left.Holders) != len(c.setup)-c.ended {
+				t.Errorf("left: %+v", left.Holders)
+			}
+		})
+	}
+}
+
+func TestBareHeartbeatIsNotResent(t *testing.T) {
+	_, p, e, direct := behindProxy(t, 0)
+	acquire(t, direct, request("a", ""))
+	p.LoseReplies(1, nil)
+	if _, err := e.Heartbeat(context.Background(), locks.HeartbeatRequest{ID: "a"}); !errors.Is(err, locks.ErrUnavailable) {
+		t.Errorf("bare heartbeat with a lost reply: %v, want ErrUnavailable", err)
+	}
+	p.LoseReplies(1, nil)
+	claim := locks.Claim{Token: info(t, direct, "a").LastToken}
+	if _, err := e.Heartbeat(context.Background(), locks.HeartbeatRequest{ID: "a", Claim: claim}); err != nil {
+		t.Errorf("heartbeat by token with a lost reply: %v", err)
+	}
+}
+
+func TestIdleConnectionsThatDiedAreNoError(t *testing.T) {
+	_, p, e, _ := behindProxy(t, 0)
+	for range 3 {
+		p.CutAll()
+		acquire(t, e, request("a", "me"))
+	}
+}
+
+func TestUnansweredAcquireIsUndone(t *testing.T) {
+	for name, req := range map[string]locks.AcquireRequest{
+		"anonymous": request("a", ""), "owned": request("b", "me"), "shared": shared("c", "me"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, p, e, direct := behindProxy(t, 150*time.Millisecond)
+			p.HoldReplies(1)
+			if _, err := e.Acquire(context.Background(), req); !errors.Is(err, locks.ErrUnavailable) {
+				t.Fatalf("acquire without an answer: %v", err)
+			}
+			eventually(t, "the lease is undone", func() bool { return !info(t, direct, req.ID).Held() })
+		})
+	}
+}
+
+func TestUnansweredAcquireIsKeptIfItsOwnerAskedAgain(t *testing.T) {
+	for _, req := range []locks.AcquireRequest{request("a", "me"), shared("b", "me")} {
+		_, p, e, direct := behindProxy(t, 300*time.Millisecond)
+		p.HoldReplies(1)
+		if _, err := e.Acquire(context.Background(), req); !errors.Is(err, locks.ErrUnavailable) {
+			t.Fatalf("acquire without an answer: %v", err)
+		}
+		lease := acquire(t, direct, req) // through another candado, which knows of no doubt
+		settled(t, e)
+		if live, err := direct.Check(context.Background(), req.ID, lease.Token); err != nil || !live {
+			t.Errorf("%s: live %v, %v", req.ID, live, err)
+		}
+	}
+}
+
+func TestUnansweredRenewalLeavesTheLease(t *testing.T) {
+	for _, req := range []locks.AcquireRequest{request("a", "me"), shared("b", "me")} {
+		_, p, e, direct := behindProxy(t, 150*time.Millisecond)
+		lease := acquire(t, e, req)
+		p.HoldReplies(1)
+		if _, err := e.Acquire(context.Background(), req); !errors.Is(err, locks.ErrUnavailable) {
+			t.Fatalf("acquire without an answer: %v", err)
+		}
+		settled(t, e)
+		if live, err := direct.Check(context.Background(), req.ID, lease.Token); err != nil || !live {
+			t.Errorf("%s: live %v, %v", req.ID, live, err)
+		}
+	}
+}
+
+func TestRepeatedUnansweredAcquiresAreUndone(t *testing.T) {
+	for _, req := range []locks.AcquireRequest{request("a", "me"), shared("b", "me")} {
+		_, p, e, direct := behindProxy(t, 100*time.Millisecond)
+		// The replies of the acquires and of the undo between them: all are lost.
+		p.HoldReplies(1000)
+		for range 3 {
+			if _, err := e.Acquire(context.Background(), req); !errors.Is(err, locks.ErrUnavailable) {
+				t.Fatalf("acquire without an answer: %v", err)
+			}
+		}
+		p.HoldReplies(0)
+		eventually(t, "the lease is undone", func() bool { return !info(t, direct, req.ID).Held() })
+	}
+}

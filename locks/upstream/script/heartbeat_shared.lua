@@ -1,0 +1,10 @@
+-- Heartbeat where the lock is held shared. It goes on from heartbeat.lua.
+if settle() == 0 then return read({0, now}) end
+local token = claimed(by_token, by_owner)
+if not token then return read({-1, now}) end
+local lease = load(token)
+span = span or lease.ttl
+lease.expires, lease.confirmed = span > 0 and now + span * 1000 or 0, true
+store(token, lease)
+keep()
+return {1, now, tonumber(token), span, 1, lease.owner}

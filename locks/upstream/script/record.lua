@@ -1,0 +1,30 @@
+-- The head of every script about one lock: it refuses a request that comes too late, and reads the lock's record.
+--
+-- KEYS[1]  the record
+-- ARGV[1]  deadline: µs on this server's clock after which the request must not run; 0: none
+-- Returns  {-3, now} if the request is late; {-5, now} if the key holds something that is no record; else goes on
+--
+-- Defines  now (µs), key, the record's fields, exclusive (whether a live exclusive lease exists)
+-- Invariant: a record expires not before its lock's last lease has been over for RETENTION ms.
+--
+-- There are no functions here and in what follows for exclusive locks: making a closure costs more than running it once.
+local RETENTION, FORMAT, SIZE = 60000, '<BI7I7I6I6c8c6I2', 43
+
+local key = KEYS[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local deadline = tonumber(ARGV[1])
+if deadline > 0 and now > deadline then return {-3, now} end
+
+local head, last, expires, ttl, granted = 0x40, 0, 0, 0, 0
+local request, ended, count, owner = '\0\0\0\0\0\0\0\0', '\0\0\0\0\0\0', 0, ''
+local raw = redis.call('GET', key)
+if raw then
+  -- 0x40 is the format's number; flags beyond those known here belong to a later one.
+  head = string.byte(raw, 1)
+  if #raw < SIZE or head < 0x40 or head > 0x46 then return {-5, now} end
+  head, last, expires, ttl, granted, request, ended, count = struct.unpack(FORMAT, raw)
+  owner = string.sub(raw, SIZE + 1)
+end
+local state = head % 4 -- 0 free, 1 exclusive, 2 shared
+local exclusive = state == 1 and (expires == 0 or expires > now)

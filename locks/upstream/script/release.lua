@@ -1,0 +1,26 @@
+-- Ends the claimed lease, or all leases of the lock.
+--
+-- ARGV[2]  request: 8 bytes that name this request; a re-send carries the same
+-- ARGV[3]  token; empty: not by token
+-- ARGV[4]  owner; empty: not by owner (both empty: the oldest anonymous lease)
+-- ARGV[5]  force: 1 to end every lease
+-- Returns  {1, now, leases ended, leases left}, {0, now} the lock is free, {-1, now} others hold it
+--
+-- Invariant: a request that ended something never ends anything again, and gets the same count.
+local from, by_token, by_owner, force = string.sub(ARGV[2], 1, 6), ARGV[3], ARGV[4], ARGV[5] == '1'
+
+if state ~= 2 then
+  local reply
+  if from == ended then
+    reply = {1, now, count, exclusive and 1 or 0}
+  elseif not exclusive then
+    reply = {0, now}
+  elseif not force and (by_token ~= '' and tonumber(by_token) ~= last or by_token == '' and by_owner ~= owner) then
+    reply = {-1, now}
+  else
+    redis.call('SET', key, struct.pack(FORMAT, 0x40, last, 0, 0, 0, request, from, 1), 'PX', RETENTION)
+    return {1, now, 1, 0}
+  end
+  redis.call('DEL', key .. ':w') -- an answer from reads alone must not come from a replica
+  return reply
+end

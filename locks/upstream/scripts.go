@@ -1,0 +1,49 @@
+package upstream
+
+import (
+	"crypto/sha1" // names a script, as Redis does; no secret
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+//go:embed script/*.lua
+var sources embed.FS
+
+// A script is a Lua program and the name that the server's cache has for it.
+type script struct{ source, sha string }
+
+// scripts are the programs that the engine runs, each made of the files that
+// its composition names. See the head of each file for keys, arguments, reply.
+type scripts struct {
+	acquire, release, heartbeat, check, info, undo, scan, ready script
+}
+
+func loadScripts() scripts {
+	return scripts{
+		acquire:   compose("record", "acquire", "shared", "acquire_shared"),
+		release:   compose("record", "release", "shared", "release_shared"),
+		heartbeat: compose("record", "heartbeat", "shared", "heartbeat_shared"),
+		check:     compose("record", "shared", "check"),
+		info:      compose("record", "shared", "info"),
+		undo:      compose("record", "shared", "undo"),
+		scan:      compose("scan"),
+		ready:     compose("ready"),
+	}
+}
+
+// compose joins files of the folder script. A missing one is a mistake in this
+// package that every test would meet.
+func compose(files ...string) script {
+	var b strings.Builder
+	for _, f := range files {
+		text, err := sources.ReadFile("script/" + f + ".lua")
+		if err != nil {
+			panic(fmt.Sprintf("reading embedded script: %v", err))
+		}
+		b.Write(text)
+	}
+	sum := sha1.Sum([]byte(b.String()))
+	return script{source: b.String(), sha: hex.EncodeToString(sum[:])}
+}
