@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/goodjobtech/candado/locks"
@@ -70,6 +71,9 @@ func Open(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading upstream URL: %w", err)
 	}
+	// The library logs each failed dial, to standard error, for all its clients at once. Here a failure is an error
+	// that is returned, and health logs the change.
+	logging.Disable()
 	e := &Engine{
 		client:  redis.NewClient(opts),
 		keys:    keys,

@@ -154,7 +154,7 @@ func TestReplicaAnswersNothing(t *testing.T) {
 func replicaOf(t *testing.T, primary *redistest.Server) *redistest.Server {
 	t.Helper()
 	host, port := primary.HostPort()
-	replica := redistest.Start(t, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
+	replica := redistest.Start(t, "--replicaof", host+" "+port)
 	c := raw(t, replica.Addr)
 	want := raw(t, primary.Addr).DBSize(context.Background()).Val()
 	eventually(t, "the replica is in step", func() bool { return c.DBSize(context.Background()).Val() == want })

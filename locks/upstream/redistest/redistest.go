@@ -70,7 +70,8 @@ func start(t testing.TB, clock *os.File, args []string, env ...string) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{Addr: fmt.Sprintf("127.0.0.1:%d", port), t: t, dir: t.TempDir(), clock: clock, env: env}
-	s.args = append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", s.dir, "--save", "", "--enable-debug-command", "yes"}, args...)
+	s.args = append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", s.dir, "--save", "",
+		"--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0"}, args...)
 	t.Cleanup(s.Kill)
 	s.Restart()
 	return s
