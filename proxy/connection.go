@@ -1,0 +1,144 @@
+package proxy
+
+// This file holds the handlers of the commands about the connection itself, as
+// Redis answers them.
+
+import "strings"
+
+func (c *call) ping() error {
+	switch len(c.args) {
+	case 0:
+		c.simple("PONG")
+	case 1:
+		c.bytes(c.args[0])
+	default:
+		return errArity(c.cmd.name)
+	}
+	return nil
+}
+
+func (c *call) echo() error {
+	c.bytes(c.args[0])
+	return nil
+}
+
+func (c *call) quit() error {
+	c.simple("OK")
+	c.sess.guard.hangUp()
+	return nil
+}
+
+func (c *call) reset() error {
+	c.sess.reset()
+	c.muted = false
+	c.reply.proto = c.sess.proto
+	c.simple("RESET")
+	return nil
+}
+
+// hello takes its options first and acts when all are understood: an error
+// leaves the connection as it was.
+func (c *call) hello() error {
+	proto := c.sess.proto
+	var name []byte
+	named := false
+	args := c.args
+	if len(args) > 0 {
+		n, ok := parseInt(args[0])
+		switch {
+		case !ok:
+			return errProtoVersion
+		case n != 2 && n != 3:
+			return errNoProto
+		}
+		proto, args = int(n), args[1:]
+	}
+	for len(args) > 0 {
+		switch {
+		case is(args[0], "AUTH") && len(args) > 2:
+			if err := c.authenticate(args[1], args[2]); err != nil {
+				return err
+			}
+			args = args[3:]
+		case is(args[0], "SETNAME") && len(args) > 1:
+			if !validName(args[1]) {
+				return errClientName
+			}
+			name, named, args = args[1], true, args[2:]
+		default:
+			return replyError("ERR Syntax error in HELLO option '" + printable(args[0]) + "'")
+		}
+	}
+	if named {
+		c.sess.update(func(i *identity) { i.name = string(name) })
+	}
+	c.sess.setProto(proto)
+	c.reply.proto = proto
+	c.greeting()
+	return nil
+}
+
+func (c *call) greeting() {
+	c.mapping(7)
+	c.bulk("server")
+	c.bulk("candado")
+	c.bulk("version")
+	c.bulk(c.srv.opts.Version)
+	c.bulk("proto")
+	c.int(int64(c.sess.proto))
+	c.bulk("id")
+	c.int(c.sess.id)
+	c.bulk("mode")
+	c.bulk("standalone")
+	c.bulk("role")
+	c.bulk("master")
+	c.bulk("modules")
+	c.array(0)
+}
+
+func (c *call) auth() error {
+	switch len(c.args) {
+	case 1:
+		return errNoPassword
+	case 2:
+		if err := c.authenticate(c.args[0], c.args[1]); err != nil {
+			return err
+		}
+		c.simple("OK")
+		return nil
+	}
+	return errSyntax
+}
+
+// authenticate lets the default user in with any password, as a Redis without
+// passwords does; there are no other users.
+func (c *call) authenticate(user, _ []byte) error {
+	if string(user) != "default" {
+		return errWrongPass
+	}
+	return nil
+}
+
+func (c *call) selectDB() error {
+	n, ok := parseInt(c.args[0])
+	switch {
+	case !ok:
+		return errNotInteger
+	case n != 0:
+		return errDBIndex
+	}
+	c.simple("OK")
+	return nil
+}
+
+func is(arg []byte, keyword string) bool { return strings.EqualFold(string(arg), keyword) }
+
+// validName reports whether a name can stand in the lines of CLIENT LIST.
+func validName(name []byte) bool {
+	for _, b := range name {
+		if b < '!' || b > '~' {
+			return false
+		}
+	}
+	return true
+}

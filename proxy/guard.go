@@ -1,0 +1,260 @@
+package proxy
+
+// This file is the connection that redcon reads from and writes to. It lets
+// only whole commands of bounded size through, and puts a deadline on whatever
+// waits for the client.
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	readBuffer = 4 << 10
+
+	// A connection that candado ends is first shut for writing, and what the
+	// client had still sent is read and thrown away, within these bounds: closing
+	// a socket with unread bytes resets it, and a reset can overtake the last reply.
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 256 << 10
+
+	// Once candado is stopping, a connection stays open this much longer, so that
+	// a command that is on its way is told that nothing was done.
+	farewellTime = 100 * time.Millisecond
+)
+
+// guard is a net.Conn for redcon. Read and hangUp belong to the goroutine that
+// serves the connection; leave and Close may be called from any.
+type guard struct {
+	net.Conn
+	opts   *Options
+	sess   *session // whose connection this is
+	closed func()   // called at each Close
+
+	frames framer
+	buf    []byte // buf[r:w] has been read and not been handed on
+	r, w   int
+	rest   []byte    // the rest of the command that is being handed on
+	broken error     // what is wrong with the bytes at r; the commands before are fine
+	begun  time.Time // when the command at r began to arrive; zero if none has
+	hungUp bool
+
+	mu      sync.Mutex
+	armed   time.Time // the read deadline in force
+	reading bool      // whether a Read may be waiting for the client
+	leaving bool
+	leaveAt time.Time // when a leaving connection ends; zero until its running commands are done
+}
+
+func newGuard(conn net.Conn, opts *Options) *guard {
+	return &guard{
+		Conn:   conn,
+		opts:   opts,
+		closed: func() {},
+		frames: framer{maxBytes: opts.MaxCommandBytes, maxArgs: opts.MaxArguments},
+	}
+}
+
+// Read hands on whole commands, as many as have arrived and fit into p; a
+// command longer than p comes in pieces that are followed by nothing else. So the
+// reader's buffer is empty whenever it asks for more, and never grows much above
+// one command. A Read also means that the replies to all earlier commands are
+// written: only here may the connection end.
+func (g *guard) Read(p []byte) (int, error) {
+	for {
+		if g.hungUp {
+			g.farewell()
+			return 0, io.EOF
+		}
+		if n := g.cut(p); n > 0 {
+			return n, nil
+		}
+		if g.broken != nil {
+			g.refuse(g.broken)
+			return 0, io.EOF
+		}
+		if err := g.fill(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// cut copies what is ready into p.
+func (g *guard) cut(p []byte) (n int) {
+	for {
+		if len(g.rest) == 0 {
+			g.rest = g.command()
+		}
+		whole := len(g.rest) <= len(p)-n
+		if len(g.rest) == 0 || n > 0 && !whole {
+			return n
+		}
+		k := copy(p[n:], g.rest)
+		n, g.rest = n+k, g.rest[k:]
+		if !whole {
+			return n
+		}
+	}
+}
+
+// command takes the next whole command, in canonical form, from the buffer. It
+// returns nil if there is none, or sets broken if there will never be one.
+func (g *guard) command() []byte {
+	for g.broken == nil {
+		n, err := g.frames.next(g.buf[g.r:g.w])
+		if n == 0 {
+			g.broken = err
+			return nil
+		}
+		cmd := g.buf[g.r : g.r+n : g.r+n]
+		g.r += n
+		g.begun = time.Time{}
+		if cmd, err = canonical(cmd, g.opts.MaxArguments); len(cmd) > 0 {
+			return cmd
+		}
+		g.broken = err
+	}
+	return nil
+}
+
+// fill waits for more bytes. It is called when all whole commands were taken, so
+// nothing points into the buffer.
+func (g *guard) fill() error {
+	g.makeRoom()
+	g.await()
+	n, err := g.Conn.Read(g.buf[g.w:])
+	g.w += n
+	leaving := g.awaited()
+	switch {
+	case n > 0:
+		return nil // an error that came along will come again
+	case errors.Is(err, os.ErrDeadlineExceeded) && leaving:
+		g.farewell()
+		return io.EOF
+	case err == nil:
+		return io.ErrNoProgress
+	}
+	return err
+}
+
+func (g *guard) makeRoom() {
+	switch {
+	case g.r == g.w && len(g.buf) != readBuffer:
+		g.buf = make([]byte, readBuffer) // also gives back what a large command took
+		fallthrough
+	case g.r == g.w:
+		g.r, g.w = 0, 0
+	case g.r > 0:
+		g.w = copy(g.buf, g.buf[g.r:g.w])
+		g.r = 0
+	}
+	if g.w == len(g.buf) {
+		// The framer refuses a command before it has maxBytes+1 bytes of it.
+		grown := make([]byte, min(2*len(g.buf), g.opts.MaxCommandBytes+1))
+		copy(grown, g.buf[:g.w])
+		g.buf = grown
+	}
+}
+
+// await sets the read deadline. The lock orders it with leave: without it, leave
+// could set its deadline between our look at leaving and our own setting, which
+// would undo it, and the connection would outlive the drain.
+func (g *guard) await() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reading = true
+	now := time.Now()
+	var deadline time.Time
+	switch {
+	case g.leaving && g.leaveAt.IsZero():
+		g.leaveAt = now.Add(farewellTime)
+		deadline = g.leaveAt
+	case g.leaving:
+		deadline = g.leaveAt
+	case g.w > g.r:
+		if g.begun.IsZero() {
+			g.begun = now
+		}
+		deadline = g.begun.Add(g.opts.CommandTimeout)
+	case g.opts.IdleTimeout > 0:
+		deadline = now.Add(g.opts.IdleTimeout)
+	}
+	g.arm(deadline)
+}
+
+func (g *guard) arm(deadline time.Time) {
+	if deadline != g.armed {
+		g.armed = deadline
+		_ = g.SetReadDeadline(deadline) // fails on a closed connection only, as the read will
+	}
+}
+
+func (g *guard) awaited() (leaving bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reading = false
+	return g.leaving
+}
+
+// leave makes the connection end soon: after the commands that run, and the
+// farewell time.
+func (g *guard) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leaving = true
+	if g.reading {
+		g.leaveAt = time.Now().Add(farewellTime)
+		g.arm(g.leaveAt)
+	}
+}
+
+// hangUp ends the connection once the replies that are due are written. No
+// further command is handed on.
+func (g *guard) hangUp() { g.hungUp = true }
+
+// refuse tells the client what is wrong with its bytes, and ends the connection.
+func (g *guard) refuse(err error) {
+	line := err.Error()
+	g.opts.Refused(errorCode(line))
+	if _, err := g.Write([]byte("-" + line + "\r\n")); err == nil {
+		g.farewell()
+	}
+}
+
+// farewell lets the client read the last reply before the connection closes.
+func (g *guard) farewell() {
+	half, ok := g.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = g.SetReadDeadline(time.Now().Add(lingerTime))
+	scratch := make([]byte, readBuffer)
+	for drained := 0; drained < lingerBytes; {
+		n, err := g.Conn.Read(scratch)
+		if err != nil {
+			return
+		}
+		drained += n
+	}
+}
+
+// Write gives the client WriteTimeout to take b.
+func (g *guard) Write(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil // redcon flushes at the end of each batch, replies or not
+	}
+	if err := g.SetWriteDeadline(time.Now().Add(g.opts.WriteTimeout)); err != nil {
+		return 0, err
+	}
+	return g.Conn.Write(b)
+}
+
+// Close closes the connection at once.
+func (g *guard) Close() error {
+	g.closed()
+	return g.Conn.Close()
+}

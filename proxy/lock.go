@@ -1,0 +1,210 @@
+package proxy
+
+// This file holds the handlers of the LOCK commands. Each has three beats:
+// options into a local struct, the engine, the reply.
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+// maxScanCount bounds how much one LOCK.SCAN looks at. COUNT is a hint, here as
+// in Redis, and a reply has to fit in memory.
+const maxScanCount = 10000
+
+func (c *call) acquire() error {
+	id, err := lockIDOf(c.args)
+	if err != nil {
+		return err
+	}
+	o, err := parseOptions(c.cmd.name, c.args[1:], ttlOptions|modeOptions|optOwner|optBlock|optSession)
+	switch {
+	case err != nil:
+		return err
+	case o.given&optBlock != 0:
+		return errBlockLater
+	case o.given&optSession != 0:
+		return errSessionLater
+	}
+	limits := c.srv.opts.Limits
+	if o.ttl == 0 {
+		o.ttl = limits.DefaultTTL
+	}
+	if err := limits.CheckTTL(o.ttl); err != nil {
+		return err
+	}
+	lease, err := c.srv.opts.Engine.Acquire(c.ctx, locks.AcquireRequest{
+		ID: id, Owner: o.claim.Owner, Mode: o.mode, Limit: o.limit, TTL: o.ttl,
+	})
+	if err != nil {
+		return err
+	}
+	c.int(int64(lease.Token))
+	return nil
+}
+
+func (c *call) release() error {
+	id, err := lockIDOf(c.args)
+	if err != nil {
+		return err
+	}
+	o, err := parseOptions(c.cmd.name, c.args[1:], leaseOptions)
+	if err != nil {
+		return err
+	}
+	released, err := c.srv.opts.Engine.Release(c.ctx, locks.ReleaseRequest{
+		ID: id, Claim: o.claim, Force: o.given&optForce != 0,
+	})
+	if err != nil {
+		return err
+	}
+	c.int(int64(released.Ended))
+	return nil
+}
+
+func (c *call) heartbeat() error {
+	id, err := lockIDOf(c.args)
+	if err != nil {
+		return err
+	}
+	o, err := parseOptions(c.cmd.name, c.args[1:], optToken|optOwner|ttlOptions)
+	if err != nil {
+		return err
+	}
+	if o.ttl != 0 {
+		if err := c.srv.opts.Limits.CheckTTL(o.ttl); err != nil {
+			return err
+		}
+	}
+	lease, err := c.srv.opts.Engine.Heartbeat(c.ctx, locks.HeartbeatRequest{ID: id, Claim: o.claim, TTL: o.ttl})
+	if err != nil {
+		return err
+	}
+	if lease.Token == 0 {
+		c.int(0)
+		return nil
+	}
+	c.int(milliseconds(lease.TTL))
+	return nil
+}
+
+func (c *call) check() error {
+	id, err := lockIDOf(c.args)
+	if err != nil {
+		return err
+	}
+	token, err := parseToken(c.args[1])
+	if err != nil {
+		return err
+	}
+	live, err := c.srv.opts.Engine.Check(c.ctx, id, token)
+	if err != nil {
+		return err
+	}
+	c.flag(live)
+	return nil
+}
+
+func (c *call) lockInfo() error {
+	id, err := lockIDOf(c.args)
+	if err != nil {
+		return err
+	}
+	info, err := c.srv.opts.Engine.Info(c.ctx, id)
+	if err != nil {
+		return err
+	}
+	c.mapping(6)
+	c.bulk("id")
+	c.bulk(string(info.ID))
+	c.bulk("state")
+	c.flag(info.Held())
+	c.bulk("mode")
+	c.bulk(info.Mode.String())
+	c.bulk("holders")
+	c.array(len(info.Holders))
+	for _, h := range info.Holders {
+		c.holder(h)
+	}
+	c.bulk("waiters")
+	c.int(int64(info.Waiters))
+	c.bulk("last_token")
+	c.int(int64(info.LastToken))
+	return nil
+}
+
+func (c *call) holder(h locks.Holder) {
+	c.mapping(5)
+	c.bulk("token")
+	c.int(int64(h.Token))
+	c.bulk("owner")
+	c.bulk(string(h.Owner))
+	c.bulk("mode")
+	c.bulk(h.Mode.String())
+	c.bulk("ttl_ms")
+	c.int(milliseconds(h.TTL))
+	c.bulk("held_ms")
+	c.int(h.Held.Milliseconds())
+}
+
+func (c *call) scan() error {
+	cursor, err := strconv.ParseUint(string(c.args[0]), 10, 64)
+	if err != nil {
+		return errCursor
+	}
+	o, err := parseOptions(c.cmd.name, c.args[1:], optMatch|optCount)
+	if err != nil {
+		return err
+	}
+	var page locks.Scanned
+	// To the engine an empty pattern means all; a client that sends one asks
+	// for the lock with the empty ID, and there is none.
+	if o.given&optMatch == 0 || o.match != "" {
+		page, err = c.srv.opts.Engine.Scan(c.ctx, locks.ScanRequest{Cursor: cursor, Match: o.match, Count: min(o.count, maxScanCount)})
+		if err != nil {
+			return err
+		}
+	}
+	c.array(2)
+	c.bulk(strconv.FormatUint(page.Cursor, 10))
+	c.array(len(page.IDs))
+	for _, id := range page.IDs {
+		c.bulk(string(id))
+	}
+	return nil
+}
+
+func (c *call) lockHelp() error {
+	var lines []string
+	for _, cmd := range c.srv.commands.all {
+		if cmd.group == "lock" {
+			lines = append(lines, cmd.syntax()+" - "+cmd.summary)
+		}
+	}
+	c.lines(lines)
+	return nil
+}
+
+func lockIDOf(args [][]byte) (locks.ID, error) {
+	id := locks.ID(args[0])
+	return id, id.Validate()
+}
+
+func (r *reply) flag(b bool) {
+	if b {
+		r.int(1)
+		return
+	}
+	r.int(0)
+}
+
+// milliseconds returns a TTL as replies give it: -1 if there is no expiry, and
+// never 0 for a lease that is live.
+func milliseconds(ttl time.Duration) int64 {
+	if ttl == locks.NoExpiry {
+		return -1
+	}
+	return int64((ttl + time.Millisecond - 1) / time.Millisecond)
+}

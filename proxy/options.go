@@ -1,0 +1,73 @@
+package proxy
+
+// This file holds what a Server can be told, and the defaults.
+
+import (
+	"cmp"
+	"log/slog"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+// Options configures a Server. Only Engine must be set; the zero value of every
+// other field means its default.
+type Options struct {
+	Engine locks.Engine // answers the LOCK commands; required
+
+	Limits     locks.Limits // bounds on TTLs; default: those of package locks
+	Version    string       // candado's version, for HELLO and INFO; default: "devel"
+	EngineName string       // "embedded" or "upstream", for INFO; default: "embedded"
+
+	Log *slog.Logger     // faults, not clients' mistakes; default: slog.Default()
+	Now func() time.Time // the clock of TIME, of INFO and of connections' ages; default: time.Now
+
+	// Refused, if set, is called with the code (the first word) of each error
+	// reply, such as "ERR" or "NOTOWNER". It may be called from many
+	// goroutines at once and must not block.
+	Refused func(code string)
+
+	// MaxCommandBytes bounds one whole command as it is on the wire; a longer
+	// one ends its connection with an error. Default: 64 KiB. At least 1 KiB.
+	MaxCommandBytes int
+
+	// MaxArguments bounds the arguments of one command, its name included; more
+	// end the connection with an error. Default: 64.
+	MaxArguments int
+
+	// MaxConnections bounds the connections open at the same time; a
+	// connection beyond it gets an error and is closed. Default: 10000.
+	MaxConnections int
+
+	// CommandTimeout is how long a command may take to arrive, from its first
+	// byte to its last. Default: 10 s.
+	CommandTimeout time.Duration
+
+	// IdleTimeout closes a connection on which no command has arrived for so
+	// long. Default: none, as in Redis: a holder may be silent for as long as its
+	// lease lasts.
+	IdleTimeout time.Duration
+
+	// WriteTimeout is how long a client may take to accept the replies of one
+	// batch. Default: 5 s.
+	WriteTimeout time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	o.Limits = o.Limits.WithDefaults()
+	o.Version = cmp.Or(o.Version, "devel")
+	o.EngineName = cmp.Or(o.EngineName, "embedded")
+	o.Log = cmp.Or(o.Log, slog.Default())
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Refused == nil {
+		o.Refused = func(string) {}
+	}
+	o.MaxCommandBytes = max(cmp.Or(o.MaxCommandBytes, 64<<10), 1<<10)
+	o.MaxArguments = cmp.Or(o.MaxArguments, 64)
+	o.MaxConnections = cmp.Or(o.MaxConnections, 10000)
+	o.CommandTimeout = cmp.Or(o.CommandTimeout, 10*time.Second)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 5*time.Second)
+	return o
+}

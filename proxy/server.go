@@ -1,0 +1,207 @@
+package proxy
+
+// This file is the server's life: serving, draining, closing.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidwall/redcon"
+)
+
+// Server serves RESP. Its methods are safe for concurrent use.
+type Server struct {
+	opts     Options
+	commands commandTable
+	started  time.Time
+
+	stopping atomic.Bool   // true from the beginning of a shutdown
+	stop     chan struct{} // closed with it
+	drained  chan struct{} // closed when stopping and no connection is left, or at Close
+
+	mu        sync.Mutex
+	listeners []net.Listener
+	sessions  map[int64]*session // by ID
+	lastID    int64
+	turned    int64 // connections turned away
+	done      bool  // drained is closed
+}
+
+// New returns a server that asks opts.Engine. It does nothing until Serve.
+func New(opts Options) *Server {
+	opts = opts.withDefaults()
+	return &Server{
+		opts:     opts,
+		commands: newCommandTable(),
+		started:  opts.Now(),
+		stop:     make(chan struct{}),
+		drained:  make(chan struct{}),
+		sessions: make(map[int64]*session),
+	}
+}
+
+// Serve accepts connections from ln, which it closes in the end, and serves
+// them until Shutdown or Close; then it returns nil. It returns an error if ln
+// was closed by somebody else. It does not wait for handlers that Shutdown or
+// Close gave up on.
+func (s *Server) Serve(ln net.Listener) error {
+	s.mu.Lock()
+	s.listeners = append(s.listeners, ln)
+	s.mu.Unlock()
+	// Shutdown sets stopping before it looks at the listeners: whichever of
+	// the two comes second closes this one.
+	if s.stopping.Load() {
+		_ = ln.Close()
+		return nil
+	}
+	addr := ln.Addr()
+	inner := redcon.NewServerNetwork(addr.Network(), addr.String(), s.handle, s.open, s.end)
+	err := inner.Serve(&listener{Listener: ln, srv: s})
+	if err == nil && !s.stopping.Load() {
+		err = net.ErrClosed
+	}
+	if err != nil {
+		return fmt.Errorf("serving RESP on %v: %w", addr, err)
+	}
+	return nil
+}
+
+// Shutdown stops the server gently: no connection is accepted any more, the
+// commands that run finish and their replies are delivered, commands that
+// arrive afterwards are answered with the SHUTDOWN error, and then the connections are
+// closed. It returns nil once all are gone. When ctx ends first, it closes what
+// is left, cancels the contexts of the commands that run, and returns ctx's
+// error, wrapped.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.beginStop()
+	for _, sess := range s.list() {
+		sess.guard.leave()
+	}
+	select {
+	case <-s.drained:
+		return nil
+	case <-ctx.Done():
+	}
+	left := s.Connections()
+	if err := s.Close(); err != nil {
+		return err
+	}
+	return fmt.Errorf("closing %d connections that were still open: %w", left, ctx.Err())
+}
+
+// Close stops the server at once: connections are closed, the contexts of the
+// commands that run are cancelled, their replies are lost.
+func (s *Server) Close() error {
+	err := s.beginStop()
+	for _, sess := range s.list() {
+		if e := sess.guard.Close(); !errors.Is(e, net.ErrClosed) { // it may end by itself meanwhile
+			err = errors.Join(err, e)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finish()
+	return err
+}
+
+// Connections returns the number of open connections.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions)
+}
+
+func (s *Server) beginStop() (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping.Swap(true) {
+		return nil
+	}
+	close(s.stop)
+	for _, ln := range s.listeners {
+		if e := ln.Close(); !errors.Is(e, net.ErrClosed) {
+			err = errors.Join(err, e)
+		}
+	}
+	if len(s.sessions) == 0 {
+		s.finish()
+	}
+	return err
+}
+
+// finish lets Accept, and with it Serve, return. s.mu is held.
+func (s *Server) finish() {
+	if !s.done {
+		s.done = true
+		close(s.drained)
+	}
+}
+
+// admit makes a session of a new connection, or closes it and returns nil.
+func (s *Server) admit(conn net.Conn) *session {
+	sess, full := s.enter(conn)
+	switch {
+	case full:
+		s.turnAway(conn)
+	case sess == nil:
+		_ = conn.Close()
+	}
+	return sess
+}
+
+// enter looks at stopping under the lock: a shutdown that begins now either
+// finds the new session in its list, or is seen here.
+func (s *Server) enter(conn net.Conn) (sess *session, full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping.Load() {
+		return nil, false
+	}
+	if len(s.sessions) >= s.opts.MaxConnections {
+		s.turned++
+		return nil, true
+	}
+	s.lastID++
+	sess = newSession(s.lastID, newGuard(conn, &s.opts), s.opts.Now())
+	s.sessions[sess.id] = sess
+	return sess, false
+}
+
+// open ties redcon's connection to its session. redcon calls it in the accept
+// loop.
+func (s *Server) open(conn redcon.Conn) bool {
+	if g, ok := conn.NetConn().(*guard); ok {
+		conn.SetContext(g.sess)
+		return true
+	}
+	return false
+}
+
+// end forgets a session. redcon calls it when the connection's goroutine is
+// about to return, with a lock of its own held: nothing here may wait for another
+// connection.
+func (s *Server) end(conn redcon.Conn, _ error) {
+	sess, ok := conn.Context().(*session)
+	if !ok {
+		return
+	}
+	sess.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, sess.id)
+	if len(s.sessions) == 0 && s.stopping.Load() {
+		s.finish()
+	}
+}
+
+// list returns the open sessions by ID.
+func (s *Server) list() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sortedSessions(s.sessions)
+}

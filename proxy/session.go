@@ -1,0 +1,112 @@
+package proxy
+
+// This file is one connection's state: what outlives a command.
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tidwall/redcon"
+)
+
+// session is one client connection. The goroutine that serves it owns it; what
+// CLIENT LIST shows of it to others is behind mu.
+type session struct {
+	id     int64
+	guard  *guard
+	opened time.Time
+
+	// ctx ends when the connection is closed. Engines get it with each command.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	proto    int  // 2 or 3
+	replyOff bool // CLIENT REPLY OFF
+	skipNext bool // CLIENT REPLY SKIP
+	out      []byte
+	pending  int // bytes of replies that redcon holds and has not written
+
+	mu    sync.Mutex
+	shown identity
+}
+
+// identity is what a client says of itself, and its latest command.
+type identity struct {
+	name, libName, libVer string
+	proto                 int
+	command               string
+	at                    time.Time
+}
+
+func newSession(id int64, g *guard, now time.Time) *session {
+	s := &session{id: id, guard: g, opened: now, proto: 2}
+	s.shown = identity{proto: 2, at: now}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	g.sess, g.closed = s, s.cancel
+	return s
+}
+
+// end is the hook for what is bound to the connection. It runs once, after the
+// last command.
+func (s *session) end() { s.cancel() }
+
+// reset returns the session to the state of a new one.
+func (s *session) reset() {
+	s.replyOff, s.skipNext = false, false
+	s.setProto(2)
+	s.update(func(i *identity) { i.name = "" })
+}
+
+func (s *session) setProto(proto int) {
+	s.proto = proto
+	s.update(func(i *identity) { i.proto = proto })
+}
+
+func (s *session) update(change func(*identity)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.shown)
+}
+
+func (s *session) identity() identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shown
+}
+
+// Replies that wait for the end of a batch are written earlier once they are
+// this large; a buffer that grew above it is not kept.
+const flushAt = 64 << 10
+
+// deliver passes one command's reply on. redcon writes at the end of the batch;
+// a batch of small commands with large replies must not pile them up in memory.
+// It reports whether the client still takes replies.
+func (s *session) deliver(conn redcon.Conn, reply []byte) bool {
+	conn.WriteRaw(reply)
+	s.pending += len(reply)
+	s.out = reply[:0]
+	if cap(s.out) > flushAt {
+		s.out = nil
+	}
+	ok := true
+	if w := redcon.BaseWriter(conn); s.pending > flushAt && w != nil {
+		s.pending = 0
+		ok = w.Flush() == nil
+	}
+	if len(conn.PeekPipeline()) == 0 {
+		s.pending = 0
+	}
+	return ok
+}
+
+func sortedSessions(sessions map[int64]*session) []*session {
+	return slices.SortedFunc(maps.Values(sessions), func(a, b *session) int { return cmp.Compare(a.id, b.id) })
+}
+
+func (s *session) note(command string, now time.Time) {
+	s.update(func(i *identity) { i.command, i.at = command, now })
+}
