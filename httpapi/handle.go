@@ -1,0 +1,200 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+// endpoint is one route: what may be said to it and what it does.
+type endpoint struct {
+	action bool  // changes locks: GET and POST; otherwise GET and HEAD
+	onID   bool  // the rest of the path is a lock ID
+	params param // that apply
+	serve  func(*Server, call) (reply, error)
+}
+
+// call is a request that has passed all checks. It holds nothing of fasthttp's,
+// which uses a request's memory again as soon as the handler has returned.
+type call struct {
+	ctx    context.Context
+	id     locks.ID
+	params params
+}
+
+// route finds the endpoint of a path, and the rest of the path where that is an
+// ID. The path is compared as it came: escapes in the fixed part do not match.
+func (s *Server) route(path string) (e endpoint, rest string, err error) {
+	if after, ok := strings.CutPrefix(path, "/acquire/"); ok {
+		return endpoint{action: true, onID: true, serve: (*Server).acquire,
+			params: paramTTL | paramPersist | paramWait | paramOwner | paramShared | paramLimit}, after, nil
+	}
+	if after, ok := strings.CutPrefix(path, "/release/"); ok {
+		return endpoint{action: true, onID: true, serve: (*Server).release,
+			params: paramOwner | paramToken | paramForce}, after, nil
+	}
+	if after, ok := strings.CutPrefix(path, "/heartbeat/"); ok {
+		return endpoint{action: true, onID: true, serve: (*Server).heartbeat,
+			params: paramOwner | paramToken | paramTTL | paramPersist}, after, nil
+	}
+	if after, ok := strings.CutPrefix(path, "/locks/"); ok {
+		return endpoint{onID: true, serve: (*Server).info}, after, nil
+	}
+	switch {
+	case path == "/locks":
+		return endpoint{serve: (*Server).scan, params: paramMatch | paramCursor | paramCount}, "", nil
+	case path == "/healthz":
+		return endpoint{serve: (*Server).healthz}, "", nil
+	case path == "/readyz":
+		return endpoint{serve: (*Server).readyz}, "", nil
+	case path == "/metrics" && s.options.Metrics != nil:
+		return endpoint{serve: (*Server).metrics}, "", nil
+	}
+	return endpoint{}, "", &requestError{status: fasthttp.StatusNotFound, text: "there is nothing at " + quote(path)}
+}
+
+// handle answers one request. A panic ends the request, not the process.
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.options.Log.Error("panic at an HTTP request", "panic", p, "stack", string(debug.Stack()))
+			s.send(ctx, refusal(fmt.Errorf("panic: %v", p)).reply())
+			ctx.SetConnectionClose()
+		}
+	}()
+	r, err := s.answer(ctx)
+	if err != nil {
+		o := refusal(err)
+		if o.status == fasthttp.StatusInternalServerError {
+			s.options.Log.Error("an HTTP request failed", "error", err)
+		}
+		r = o.reply()
+	}
+	s.send(ctx, r)
+}
+
+// answer checks the request from the outside in, and serves it.
+func (s *Server) answer(ctx *fasthttp.RequestCtx) (reply, error) {
+	if err := checkHeaders(&ctx.Request.Header); err != nil {
+		return reply{}, err
+	}
+	path, query, err := splitTarget(string(ctx.Request.Header.RequestURI()))
+	if err != nil {
+		return reply{}, err
+	}
+	e, rest, err := s.route(path)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := e.checkMethod(string(ctx.Method())); err != nil {
+		return reply{}, err
+	}
+	if len(ctx.Request.Body()) > 0 {
+		return reply{}, badRequest("the request has a body, but parameters go in the query")
+	}
+	c := call{ctx: s.base}
+	if e.onID {
+		if c.id, err = lockID(rest); err != nil {
+			return reply{}, err
+		}
+	}
+	if c.params, err = parseQuery(query, e.params, s.options.Limits); err != nil {
+		return reply{}, err
+	}
+	if e.action {
+		if err := s.stopping(); err != nil {
+			return reply{}, err
+		}
+	}
+	return e.serve(s, c)
+}
+
+func (e endpoint) checkMethod(method string) error {
+	other, allow := fasthttp.MethodHead, "GET, HEAD"
+	if e.action {
+		// No HEAD: who asks only about a page must not take a lock.
+		other, allow = fasthttp.MethodPost, "GET, POST"
+	}
+	if method == fasthttp.MethodGet || method == other {
+		return nil
+	}
+	return &requestError{
+		status: fasthttp.StatusMethodNotAllowed,
+		text:   "the method " + quote(method) + " is not one of " + allow,
+		allow:  allow,
+	}
+}
+
+// checkHeaders refuses what a browser sends for another site's page, and a
+// request whose end a proxy before candado may see elsewhere.
+func checkHeaders(h *fasthttp.RequestHeader) error {
+	for _, site := range h.PeekAll("Sec-Fetch-Site") {
+		if strings.EqualFold(strings.TrimSpace(string(site)), "cross-site") {
+			return &requestError{status: fasthttp.StatusForbidden, text: "a page of another site may not do this"}
+		}
+	}
+	// fasthttp marks a request that has both as the connection's last one.
+	if h.ConnectionClose() && hasField(h.RawHeaders(), "Content-Length") && hasField(h.RawHeaders(), "Transfer-Encoding") {
+		return badRequest("the request has both Content-Length and Transfer-Encoding")
+	}
+	return nil
+}
+
+func hasField(raw []byte, name string) bool {
+	for line := range strings.Lines(string(raw)) {
+		if field, _, ok := strings.Cut(line, ":"); ok && strings.EqualFold(field, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// unreadable answers what is not a request that fasthttp can read. fasthttp
+// closes the connection afterwards.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	e := requestError{status: fasthttp.StatusBadRequest, text: "this is not an HTTP request"}
+	_, tooLong := errors.AsType[*fasthttp.ErrSmallBuffer](err)
+	netErr, ofNet := errors.AsType[net.Error](err)
+	switch {
+	case tooLong:
+		e = requestError{status: fasthttp.StatusRequestHeaderFieldsTooLarge,
+			text: fmt.Sprintf("the request line and headers are longer than %d bytes", maxHeaderBytes)}
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		e = requestError{status: fasthttp.StatusRequestEntityTooLarge,
+			text: fmt.Sprintf("the body is longer than %d bytes", maxBodyBytes)}
+	case ofNet && netErr.Timeout():
+		e = requestError{status: fasthttp.StatusRequestTimeout,
+			text: fmt.Sprintf("the request did not arrive within %v", s.options.ReadTimeout)}
+	case ofNet || errors.Is(err, io.ErrUnexpectedEOF):
+		e.text = "the connection ended within the request"
+	}
+	s.send(ctx, refusal(&e).reply())
+}
+
+// send puts a reply in its place. While the server drains, it is the
+// connection's last.
+func (s *Server) send(ctx *fasthttp.RequestCtx, r reply) {
+	h := &ctx.Response.Header
+	h.SetContentType(r.kind)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if r.allow != "" {
+		h.Set("Allow", r.allow)
+	}
+	if s.conns.draining.Load() {
+		ctx.SetConnectionClose()
+	}
+	if r.status >= fasthttp.StatusBadRequest {
+		s.countRefusal(r.status)
+	}
+	ctx.SetStatusCode(r.status)
+	ctx.SetBody(r.body)
+}

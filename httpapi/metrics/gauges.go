@@ -1,0 +1,59 @@
+package metrics
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// gauges is a gauge whose values are asked for at each scrape: one function for
+// each value of its label, or a single one if it has no label.
+type gauges struct {
+	desc    *prometheus.Desc
+	labeled bool
+
+	mu  sync.Mutex
+	fns map[string]func() int
+}
+
+func newGauges(name, help, label string) *gauges {
+	g := &gauges{labeled: label != "", fns: make(map[string]func() int)}
+	var names []string
+	if g.labeled {
+		names = []string{label}
+	}
+	g.desc = prometheus.NewDesc(name, help, names, nil)
+	return g
+}
+
+func (g *gauges) set(value string, fn func() int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fns[value] = fn
+}
+
+// Describe implements prometheus.Collector.
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
+
+// Collect implements prometheus.Collector.
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	for value, fn := range g.copied() {
+		var values []string
+		if g.labeled {
+			values = []string{value}
+		}
+		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(fn()), values...)
+	}
+}
+
+// copied returns the functions, for calling without the mutex: they take
+// others.
+func (g *gauges) copied() map[string]func() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	fns := make(map[string]func() int, len(g.fns))
+	for value, fn := range g.fns {
+		fns[value] = fn
+	}
+	return fns
+}

@@ -1,0 +1,170 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+// Instrument returns an engine that passes everything on to e, and counts and
+// times it here. Where e has a method Held() int, so has the result.
+func (m *Metrics) Instrument(e locks.Engine) locks.Engine {
+	i := &instrumented{
+		Engine:    e,
+		upstream:  m.upstream,
+		acquire:   m.meter("acquire"),
+		release:   m.meter("release"),
+		heartbeat: m.meter("heartbeat"),
+		check:     m.meter("check"),
+		info:      m.meter("info"),
+		scan:      m.meter("scan"),
+		ready:     m.meter("ready"),
+	}
+	if h, ok := e.(holder); ok {
+		return instrumentedHolder{i, h}
+	}
+	return i
+}
+
+// holder is what an engine that counts its held locks is, besides an Engine.
+type holder interface{ Held() int }
+
+type instrumentedHolder struct {
+	*instrumented
+	holder
+}
+
+// instrumented is an engine with a meter on every operation. Close passes.
+type instrumented struct {
+	locks.Engine
+	upstream prometheus.Counter
+
+	acquire, release, heartbeat, check, info, scan, ready meter
+}
+
+// result is what an operation ended in.
+type result int
+
+const (
+	resultOK result = iota
+	resultHeld
+	resultFree
+	resultNotOwner
+	resultMode
+	resultUnavailable
+	resultShutdown
+	resultError
+	results
+)
+
+func (r result) String() string {
+	return [results]string{"ok", "held", "free", "not_owner", "mode", "unavailable", "shutdown", "error"}[r]
+}
+
+func resultOf(err error) result {
+	switch {
+	case err == nil:
+		return resultOK
+	case errors.Is(err, locks.ErrHeld):
+		return resultHeld
+	case errors.Is(err, locks.ErrNotOwner):
+		return resultNotOwner
+	case errors.Is(err, locks.ErrMode):
+		return resultMode
+	case errors.Is(err, locks.ErrUnavailable):
+		return resultUnavailable
+	case errors.Is(err, locks.ErrShutdown):
+		return resultShutdown
+	}
+	return resultError
+}
+
+// meter is one operation's metrics, looked up once.
+type meter struct {
+	seconds prometheus.Observer
+	total   [results]prometheus.Counter
+}
+
+func (m *Metrics) meter(operation string) meter {
+	mt := meter{seconds: m.seconds.WithLabelValues(operation)}
+	for r := range results {
+		mt.total[r] = m.operations.WithLabelValues(operation, r.String())
+	}
+	return mt
+}
+
+func (i *instrumented) record(m *meter, start time.Time, r result) {
+	m.seconds.Observe(time.Since(start).Seconds())
+	m.total[r].Inc()
+	if r == resultUnavailable {
+		i.upstream.Inc()
+	}
+}
+
+// Acquire passes the request on.
+func (i *instrumented) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
+	start := time.Now()
+	lease, err := i.Engine.Acquire(ctx, req)
+	i.record(&i.acquire, start, resultOf(err))
+	return lease, err
+}
+
+// Release passes the request on.
+func (i *instrumented) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
+	start := time.Now()
+	released, err := i.Engine.Release(ctx, req)
+	r := resultOf(err)
+	if err == nil && released.Ended == 0 {
+		r = resultFree
+	}
+	i.record(&i.release, start, r)
+	return released, err
+}
+
+// Heartbeat passes the request on.
+func (i *instrumented) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (locks.Lease, error) {
+	start := time.Now()
+	lease, err := i.Engine.Heartbeat(ctx, req)
+	r := resultOf(err)
+	if err == nil && lease.Token == 0 {
+		r = resultFree
+	}
+	i.record(&i.heartbeat, start, r)
+	return lease, err
+}
+
+// Check passes the request on.
+func (i *instrumented) Check(ctx context.Context, id locks.ID, token locks.Token) (bool, error) {
+	start := time.Now()
+	live, err := i.Engine.Check(ctx, id, token)
+	i.record(&i.check, start, resultOf(err))
+	return live, err
+}
+
+// Info passes the request on.
+func (i *instrumented) Info(ctx context.Context, id locks.ID) (locks.Info, error) {
+	start := time.Now()
+	info, err := i.Engine.Info(ctx, id)
+	i.record(&i.info, start, resultOf(err))
+	return info, err
+}
+
+// Scan passes the request on.
+func (i *instrumented) Scan(ctx context.Context, req locks.ScanRequest) (locks.Scanned, error) {
+	start := time.Now()
+	scanned, err := i.Engine.Scan(ctx, req)
+	i.record(&i.scan, start, resultOf(err))
+	return scanned, err
+}
+
+// Ready passes the request on.
+func (i *instrumented) Ready(ctx context.Context) error {
+	start := time.Now()
+	err := i.Engine.Ready(ctx)
+	i.record(&i.ready, start, resultOf(err))
+	return err
+}

@@ -1,0 +1,133 @@
+// Package metrics keeps what candado counts and measures, in a registry of its
+// own, and writes it as Prometheus text. Names are candado_<area>_<what>; every
+// label takes its values from a closed set, so that no client can make series.
+package metrics
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/expfmt"
+)
+
+// other is the label value of everything outside a closed set.
+const other = "other"
+
+// Build says what is running, as candado_build_info reports it.
+type Build struct {
+	Version   string // candado's
+	Engine    string // "embedded" or "upstream"
+	GoVersion string // default: that of the binary
+}
+
+// Metrics is one registry and its metrics. Make one with New. It is safe for
+// concurrent use.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	operations *prometheus.CounterVec
+	seconds    *prometheus.HistogramVec
+	upstream   prometheus.Counter
+	refused    *prometheus.CounterVec
+
+	connections *gauges
+	held        *gauges
+}
+
+// New returns metrics that are all zero, besides those of the Go runtime and of
+// the process.
+func New(b Build) *Metrics {
+	if b.GoVersion == "" {
+		b.GoVersion = runtime.Version()
+	}
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "candado_engine_operations_total",
+			Help: "Operations that the engine was asked for, by what they ended in.",
+		}, []string{"operation", "result"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "candado_engine_operation_seconds",
+			Help:    "Time that the engine took for an operation.",
+			Buckets: latencies(),
+		}, []string{"operation"}),
+		upstream: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "candado_upstream_errors_total",
+			Help: "Operations whose outcome is unknown, because the upstream did not answer or could not act.",
+		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "candado_listener_refusals_total",
+			Help: "Replies that were errors, by listener and error code or HTTP status.",
+		}, []string{"listener", "code"}),
+		connections: newGauges("candado_listener_connections", "Client connections that are open.", "listener"),
+		held:        newGauges("candado_engine_held_locks", "Locks that are held.", ""),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "candado_build_info",
+		Help:        "What is running; the value is always 1.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "engine": b.Engine, "goversion": b.GoVersion},
+	})
+	build.Set(1)
+	// The collectors are all different and the registry is new: nothing that a
+	// caller does can make this registration fail.
+	m.registry.MustRegister(m.operations, m.seconds, m.upstream, m.refused, m.connections, m.held, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// latencies returns bounds in seconds, from an embedded engine's fastest to an
+// upstream's slowest.
+func latencies() []float64 {
+	return []float64{50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, .1, .25, .5, 1, 2.5, 5}
+}
+
+// Connections has fn asked, at each scrape, how many connections a listener
+// ("resp" or "http") has. A later call for the same listener takes its place.
+func (m *Metrics) Connections(listener string, fn func() int) {
+	m.connections.set(knownListener(listener), fn)
+}
+
+// Held has fn asked, at each scrape, how many locks are held. A later call
+// takes its place. Without any, there is no such metric.
+func (m *Metrics) Held(fn func() int) { m.held.set("", fn) }
+
+// Refused counts a reply that is an error: its code is an HTTP status or the
+// first word of a RESP error. What is not known counts as "other".
+func (m *Metrics) Refused(listener, code string) {
+	m.refused.WithLabelValues(knownListener(listener), knownCode(code)).Inc()
+}
+
+// WriteText writes all metrics in Prometheus' text format, version 0.0.4. It
+// returns the error of a collector or of w.
+func (m *Metrics) WriteText(w io.Writer) error {
+	families, err := m.registry.Gather()
+	if err != nil {
+		return fmt.Errorf("gathering metrics: %w", err)
+	}
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(w, family); err != nil {
+			return fmt.Errorf("writing metric %s: %w", family.GetName(), err)
+		}
+	}
+	return nil
+}
+
+func knownListener(listener string) string {
+	switch listener {
+	case "resp", "http":
+		return listener
+	}
+	return other
+}
+
+func knownCode(code string) string {
+	switch code {
+	case "400", "401", "403", "404", "405", "408", "409", "413", "414", "429", "431", "500", "503",
+		"ERR", "NOTOWNER", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO", "UNAVAILABLE", "BUSY", "SHUTDOWN":
+		return code
+	}
+	return other
+}
