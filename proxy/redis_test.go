@@ -7,40 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// startRedis runs a redis-server on a free port until the test ends. It skips
-// the test where there is none.
-func startRedis(t *testing.T) string {
-	t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("no redis-server to compare with")
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	_ = ln.Close()
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(path, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	eventually(t, "redis-server answers", func() bool {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			return false
-		}
-		return conn.Close() == nil
-	})
-	return addr
-}
+	"github.com/goodjobtech/candado/locks/upstream/redistest"
+)
 
 // sameAsRedis lists what must be answered byte for byte as Redis 7.0 does. Each
 // line is sent on one connection, which is why RESET and HELLO stand between.
@@ -156,7 +125,7 @@ RESET
 `
 
 func TestRepliesAreThoseOfRedis(t *testing.T) {
-	redisAddr := startRedis(t)
+	redisAddr := redistest.Start(t).Addr
 	_, addr := start(t, Options{})
 	script := sameAsRedis
 	for _, n := range []int{1, 50, 127, 128, 129, 300} {
@@ -184,7 +153,7 @@ func TestRepliesAreThoseOfRedis(t *testing.T) {
 
 // Errors after which Redis closes the connection.
 func TestProtocolErrorsAreThoseOfRedis(t *testing.T) {
-	redisAddr := startRedis(t)
+	redisAddr := redistest.Start(t).Addr
 	_, addr := start(t, Options{})
 	for _, input := range []string{
 		"*a\r\n", "*\r\n", "*9000000000\r\n", "*01\r\n", "*+1\r\n", "*1x\r\n", "* 1\r\n",
@@ -215,7 +184,7 @@ func TestRedisToolsWork(t *testing.T) {
 		{"redis-benchmark", "-3 -q -n 100 -c 2 -P 10 LOCK.ACQUIRE job OWNER me", "requests per second"},
 	} {
 		if _, err := exec.LookPath(tc.tool); err != nil {
-			t.Skipf("no %s", tc.tool)
+			t.Fatalf("%s is missing; `make test` installs it", tc.tool)
 		}
 		cmd := exec.CommandContext(t.Context(), tc.tool, append([]string{"-h", host, "-p", port}, strings.Fields(tc.args)...)...)
 		cmd.WaitDelay = 10 * time.Second

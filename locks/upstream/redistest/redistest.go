@@ -4,7 +4,6 @@ package redistest
 
 import (
 	"bufio"
-	"context"
 	_ "embed"
 	"encoding/binary"
 	"fmt"
@@ -26,12 +25,12 @@ var clockSource []byte
 type Server struct {
 	Addr string // host:port
 
-	t     testing.TB
-	dir   string
-	args  []string
-	clock *os.File // what Step writes; nil without WithClock
-	env   []string
-	cmd   *exec.Cmd
+	t      testing.TB
+	args   []string
+	env    []string
+	clock  *os.File // what SetClock writes; nil without WithClock
+	cmd    *exec.Cmd
+	exited chan struct{} // closed once cmd has ended
 }
 
 // Start runs redis-server, with nothing persisted, and waits until it answers.
@@ -65,16 +64,25 @@ func StartWithClock(t testing.TB, args ...string) *Server {
 
 func start(t testing.TB, clock *os.File, args []string, env ...string) *Server {
 	t.Helper()
-	port, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{Addr: fmt.Sprintf("127.0.0.1:%d", port), t: t, dir: t.TempDir(), clock: clock, env: env}
-	s.args = append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", s.dir, "--save", "",
-		"--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0"}, args...)
+	s := &Server{t: t, clock: clock, env: env}
 	t.Cleanup(s.Kill)
-	s.Restart()
-	return s
+	for range 5 { // somebody may take the port between the moments
+		port, err := freePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Addr = fmt.Sprintf("127.0.0.1:%d", port)
+		s.args = append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", t.TempDir(), "--save", "",
+			"--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0", "--loglevel", "warning"}, args...)
+		s.Launch()
+		if err = s.await(); err == nil {
+			return s
+		}
+		t.Log(err)
+		s.Kill()
+	}
+	t.Fatal("redis-server could not be started on a free port")
+	return nil
 }
 
 func freePort() (int, error) {
@@ -96,20 +104,29 @@ func (s *Server) HostPort() (host, port string) {
 func (s *Server) URL() string { return "redis://" + s.Addr }
 
 // Restart runs the server again after Kill, on the same port, and waits until
-// it answers, be it with an error.
+// it answers and has loaded its data.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Launch()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
+	if err := s.await(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// await waits until the server answers.
+func (s *Server) await() error {
+	timeout := time.After(20 * time.Second)
 	for {
-		if line, err := s.try("PING"); err == nil && strings.HasPrefix(line, "+PONG") {
-			return
-		}
+		line, err := s.try("PING")
 		select {
-		case <-ctx.Done():
-			s.t.Fatalf("redis-server on %s does not answer", s.Addr)
+		case <-s.exited:
+			return fmt.Errorf("redis-server on %s ended by itself", s.Addr)
+		case <-timeout:
+			return fmt.Errorf("redis-server on %s does not answer: %q, %v", s.Addr, line, err)
 		case <-time.After(5 * time.Millisecond):
+			if err == nil && strings.HasPrefix(line, "+PONG") {
+				return nil
+			}
 		}
 	}
 }
@@ -123,6 +140,12 @@ func (s *Server) Launch() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("redis-server is needed (make test installs it): %v", err)
 	}
+	cmd, exited := s.cmd, make(chan struct{})
+	s.exited = exited
+	go func() {
+		_ = cmd.Wait() // it is killed
+		close(exited)
+	}()
 }
 
 // Kill ends the server at once, as a power cut would.
@@ -130,8 +153,8 @@ func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
 	}
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait() // says "killed"
+	_ = s.cmd.Process.Kill() // fails if it has ended
+	<-s.exited
 	s.cmd = nil
 }
 

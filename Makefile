@@ -1,0 +1,34 @@
+# Candado's tasks. `make` lists them.
+
+GO         ?= go
+FUZZTIME   ?= 20s
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint fuzz build bench setup
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+run: ## Run candado; its flags in ARGS='--log-level debug'
+	$(GO) run ./cmd/candado $(ARGS)
+
+setup: ## Install what the tests need and is missing
+	.ci/setup
+
+test: setup ## Run every test with the race detector (sets up what is missing first)
+	$(GO) test -race -shuffle=on -timeout 5m ./...
+
+lint: ## Check formatting, vet, staticcheck, go.mod, known vulnerabilities, shell scripts
+	STATICCHECK=$(STATICCHECK) GOVULNCHECK=$(GOVULNCHECK) GO=$(GO) .ci/lint
+
+fuzz: ## Run each fuzz target for FUZZTIME (20s)
+	FUZZTIME=$(FUZZTIME) GO=$(GO) .ci/fuzz
+
+build: ## Build the static binary bin/candado
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/candado ./cmd/candado
+
+bench: ## Compare candado with the Redis it can stand on (CLIENTS PIPELINE REQUESTS ROUNDS)
+	bench/redis-benchmark.sh

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/goodjobtech/candado/httpapi"
+	"github.com/goodjobtech/candado/httpapi/metrics"
+	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/memory"
+	"github.com/goodjobtech/candado/locks/upstream"
+	"github.com/goodjobtech/candado/proxy"
+)
+
+// Main is the running service: an engine and the front ends before it. Set the
+// exported fields, Open it, then let it Run, or Close it yourself.
+type Main struct {
+	Config  Config       // required, as load returns it
+	Version string       // default: empty
+	Log     *slog.Logger // default: nothing is logged
+
+	engine  locks.Engine
+	fronts  []front
+	failed  chan error // brings the error of a front end that ended by itself
+	serving sync.WaitGroup
+}
+
+// front is one front end on its listener.
+type front struct {
+	name     string // of the protocol, as logs and metrics call it
+	listener net.Listener
+	server   server
+}
+
+// server is what the front ends have in common.
+type server interface {
+	// Serve answers connections of the listener until Shutdown.
+	Serve(net.Listener) error
+
+	// Shutdown lets running commands finish, and returns when they have or ctx
+	// has ended.
+	Shutdown(ctx context.Context) error
+
+	Connections() int
+}
+
+// Open binds every listener and starts serving. If one can't be bound, it gives
+// back what it had opened and returns why; a usageError if the upstream's URL
+// or prefix is at fault. An upstream that is down is no error.
+func (m *Main) Open() error {
+	if m.Log == nil {
+		m.Log = slog.New(slog.DiscardHandler)
+	}
+	engine, err := m.openEngine()
+	if err != nil {
+		return err
+	}
+	resp, err := listen("--listen", m.Config.Listen)
+	if err != nil {
+		return errors.Join(err, engine.Close())
+	}
+	var web net.Listener
+	if m.Config.HTTP != "" {
+		if web, err = listen("--http", m.Config.HTTP); err != nil {
+			return errors.Join(err, resp.Close(), engine.Close())
+		}
+	}
+	m.assemble(engine, resp, web)
+	m.start()
+	return nil
+}
+
+func (m *Main) openEngine() (locks.Engine, error) {
+	if m.Config.Upstream == "" {
+		return memory.New(memory.Options{}), nil
+	}
+	engine, err := upstream.Open(upstream.Options{
+		URL:     m.Config.Upstream,
+		Prefix:  m.Config.Prefix,
+		Timeout: m.Config.UpstreamTimeout,
+		Log:     m.Log,
+	})
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--upstream or --prefix: %w", err)}
+	}
+	return engine, nil
+}
+
+// assemble puts the front ends before the engine. web is nil if there is to be
+// no HTTP.
+func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
+	name := m.Config.engineName()
+	meters := metrics.New(metrics.Build{Version: m.Version, Engine: name})
+	if holding, ok := engine.(interface{ Held() int }); ok {
+		meters.Held(holding.Held)
+	}
+	m.engine = meters.Instrument(engine)
+	m.fronts = []front{{"resp", resp, proxy.New(proxy.Options{
+		Engine:     m.engine,
+		Limits:     m.Config.Limits,
+		Version:    m.Version,
+		EngineName: name,
+		Log:        m.Log,
+		Refused:    func(code string) { meters.Refused("resp", code) },
+	})}}
+	if web != nil {
+		m.fronts = append(m.fronts, front{"http", web, httpapi.New(httpapi.Options{
+			Engine:  m.engine,
+			Limits:  m.Config.Limits,
+			Metrics: meters,
+			Log:     m.Log,
+		})})
+	}
+	for _, f := range m.fronts {
+		meters.Connections(f.name, f.server.Connections)
+	}
+}
+
+func (m *Main) start() {
+	m.failed = make(chan error, len(m.fronts))
+	for _, f := range m.fronts {
+		m.Log.Info("listening", "protocol", f.name, "addr", f.listener.Addr().String(),
+			"engine", m.Config.engineName(), "version", m.Version)
+		m.serving.Go(func() {
+			err := f.server.Serve(f.listener)
+			if err == nil {
+				err = errors.New("it stopped by itself") // a failure too, if Close has not asked for it
+			}
+			m.failed <- fmt.Errorf("serving %s on %s: %w", f.name, f.listener.Addr(), err)
+		})
+	}
+	if m.Config.Upstream != "" {
+		m.Log.Info("keeping locks upstream", "upstream", m.Config.upstreamPlace(), "prefix", m.Config.Prefix)
+	}
+}
+
+// Run waits until stop brings a signal or a front end fails, then closes the
+// service. It returns nil after a signal if all went well. A second signal ends
+// the wait for running commands: then it returns at once, with an error, and
+// the process is expected to end.
+func (m *Main) Run(stop <-chan os.Signal) error {
+	var failure error
+	select {
+	case s := <-stop:
+		m.Log.Info("stopping", "signal", s.String(), "drain_timeout", m.Config.DrainTimeout.String())
+	case failure = <-m.failed:
+		m.Log.Info("stopping", "failed", failure.Error())
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- m.Close() }()
+	select {
+	case err := <-closed:
+		return errors.Join(failure, err)
+	case s := <-stop:
+		return errors.Join(failure, fmt.Errorf("signal %v ended the wait for running commands", s))
+	}
+}
+
+// Close stops accepting, lets running commands finish for up to the drain
+// timeout, and then closes the engine, in this order: a running command still
+// needs its engine. It does each step though the one before failed, and returns
+// their errors joined.
+func (m *Main) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), m.Config.DrainTimeout)
+	defer cancel()
+	began := time.Now()
+
+	errs := make([]error, len(m.fronts), len(m.fronts)+1)
+	var draining sync.WaitGroup
+	for i, f := range m.fronts {
+		draining.Go(func() {
+			if err := f.server.Shutdown(ctx); err != nil {
+				errs[i] = fmt.Errorf("draining %s: %w", f.name, err)
+			}
+		})
+	}
+	draining.Wait()
+	m.serving.Wait()
+	if err := m.engine.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("closing the engine: %w", err))
+	}
+	m.Log.Info("stopped", "after", time.Since(began).Round(time.Millisecond).String())
+	return errors.Join(errs...)
+}
+
+// Addr returns the address that a protocol, "resp" or "http", is served on, or
+// empty if it is not.
+func (m *Main) Addr(protocol string) string {
+	for _, f := range m.fronts {
+		if f.name == protocol {
+			return f.listener.Addr().String()
+		}
+	}
+	return ""
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+// setting is one thing that an operator may set: by the flag --name, by the
+// environment variable CANDADO_NAME, or not at all.
+type setting struct {
+	name  string
+	arg   string // what help calls the value; empty: a switch
+	deflt string // as an operator would write it
+	help  string
+
+	// store checks the text and puts its value into the Config. Its error is the
+	// rest of a sentence that begins with the setting's name.
+	store func(c *Config, text string) error
+}
+
+// settings is the one table of them. Flags, environment and help are made from
+// it, in this order.
+func settings() []setting {
+	return []setting{
+		{"listen", "host:port", "127.0.0.1:6380", "Where RESP clients connect.",
+			stored(func(c *Config) *string { return &c.Listen }, address)},
+		{"http", "host:port", "127.0.0.1:8080", "Where HTTP clients connect; empty: no HTTP.",
+			stored(func(c *Config) *string { return &c.HTTP }, optional(address))},
+		{"upstream", "url", "", "Redis that keeps the locks, redis://[user:pass@]host:port/db (or rediss://, unix://); empty: they are kept in this process.",
+			stored(func(c *Config) *string { return &c.Upstream }, optional(upstreamURL))},
+		{"prefix", "text", "candado:", "How every key in the upstream begins.",
+			stored(func(c *Config) *string { return &c.Prefix }, prefix)},
+		{"upstream-timeout", "duration", "2s", "How long the upstream may take to answer.",
+			stored(func(c *Config) *time.Duration { return &c.UpstreamTimeout }, duration)},
+		{"default-ttl", "duration", shortDuration(locks.DefaultTTL), "How long a lease lasts if its request does not say.",
+			stored(func(c *Config) *time.Duration { return &c.Limits.DefaultTTL }, duration)},
+		{"max-ttl", "duration", shortDuration(locks.DefaultMax), "The longest lease that may be asked for.",
+			stored(func(c *Config) *time.Duration { return &c.Limits.MaxTTL }, duration)},
+		{"allow-persist", "", "false", "Allow leases that never expire.",
+			stored(func(c *Config) *bool { return &c.Limits.AllowPersist }, boolean)},
+		{"max-waiters", "number", "10000", "How many requests may queue for one lock. Checked, but without effect yet: this version has no queue, the next one brings it.",
+			stored(func(c *Config) *int { return &c.MaxWaiters }, positive)},
+		{"drain-timeout", "duration", "10s", "How long running commands may take to finish when candado stops.",
+			stored(func(c *Config) *time.Duration { return &c.DrainTimeout }, duration)},
+		{"log-level", "level", "info", "What is logged: debug, info, warn or error (and above).",
+			stored(func(c *Config) *string { return &c.LogLevel }, oneOf("debug", "info", "warn", "error"))},
+		{"log-format", "format", "text", "How it is logged: text, or json for machines.",
+			stored(func(c *Config) *string { return &c.LogFormat }, oneOf("text", "json"))},
+	}
+}
+
+// env returns the name of the setting's environment variable.
+func (s setting) env() string {
+	return "CANDADO_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
+}
+
+// stored returns a setting's store function: check reads the text, field says
+// where its value goes.
+func stored[T any](field func(*Config) *T, check func(string) (T, error)) func(*Config, string) error {
+	return func(c *Config, text string) error {
+		v, err := check(text)
+		if err != nil {
+			return err
+		}
+		*field(c) = v
+		return nil
+	}
+}
+
+// shortDuration writes d as people do: 24h, not 24h0m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"0s", "0m"} {
+		if head, cut := strings.CutSuffix(s, zero); cut && head != "" && !isDigit(head[len(head)-1]) {
+			s = head
+		}
+	}
+	return s
+}
+
+func isDigit(b byte) bool { return '0' <= b && b <= '9' }
