@@ -11,7 +11,7 @@ import (
 
 // Check implements locks.Engine.
 func (e *Engine) Check(ctx context.Context, id locks.ID, t locks.Token) (bool, error) {
-	r, err := e.do(ctx, &call{script: e.scripts.check, key: e.keys.record(id), args: []any{token(t)}})
+	r, err := e.do(ctx, &call{script: e.scripts.check, key: e.keys.record(id), args: []any{int64(t)}})
 	var live int64
 	if err == nil {
 		err = r.scan(&live)

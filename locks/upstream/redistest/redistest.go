@@ -56,7 +56,7 @@ func StartWithClock(t testing.TB, args ...string) *Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = offset.Close() })
-	if _, err := offset.Write(make([]byte, 8)); err != nil {
+	if _, err := offset.Write(make([]byte, 16)); err != nil {
 		t.Fatal(err)
 	}
 	return start(t, offset, args, "LD_PRELOAD="+library, "CANDADO_TEST_CLOCK="+offset.Name())
@@ -175,9 +175,21 @@ func (s *Server) signal(sig syscall.Signal) {
 // now on and at once.
 func (s *Server) SetClock(offset time.Duration) {
 	s.t.Helper()
+	s.writeClock(0, offset.Microseconds())
+	s.writeClock(8, 0)
+}
+
+// FreezeClock makes the server's clock show that time, and stand still.
+func (s *Server) FreezeClock(at time.Time) {
+	s.t.Helper()
+	s.writeClock(8, at.UnixMicro())
+}
+
+func (s *Server) writeClock(at, micros int64) {
+	s.t.Helper()
 	var b [8]byte
-	binary.NativeEndian.PutUint64(b[:], uint64(offset.Microseconds()))
-	if _, err := s.clock.WriteAt(b[:], 0); err != nil {
+	binary.NativeEndian.PutUint64(b[:], uint64(micros))
+	if _, err := s.clock.WriteAt(b[:], at); err != nil {
 		s.t.Fatal(err)
 	}
 }

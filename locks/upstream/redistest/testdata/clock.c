@@ -1,6 +1,7 @@
-// A clock that a test can step: preloaded into redis-server, it adds the offset
-// (int64, microseconds) that stands in the file $CANDADO_TEST_CLOCK to the wall
-// clock, and leaves the monotonic one alone.
+// A clock that a test sets: preloaded into redis-server, it takes two numbers
+// (int64, microseconds) from the file $CANDADO_TEST_CLOCK. The wall clock shows
+// the second one, and stands still, if that is not 0; else it shows the real time
+// plus the first one. The monotonic clock is left alone.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
@@ -11,21 +12,22 @@
 #include <time.h>
 #include <unistd.h>
 
-static volatile int64_t *offset;
+static volatile int64_t *set; // [0] offset, [1] frozen
 
-__attribute__((constructor)) static void map_offset(void) {
+__attribute__((constructor)) static void map_clock(void) {
     const char *path = getenv("CANDADO_TEST_CLOCK");
     int fd = path ? open(path, O_RDONLY) : -1;
     if (fd < 0) return;
-    void *p = mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);
+    void *p = mmap(NULL, 2 * sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);
     close(fd);
-    if (p != MAP_FAILED) offset = p;
+    if (p != MAP_FAILED) set = p;
 }
 
 static int64_t micros(void) {
+    if (set && set[1]) return set[1];
     struct timespec ts;
     syscall(SYS_clock_gettime, CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 + (offset ? *offset : 0);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 + (set ? set[0] : 0);
 }
 
 int gettimeofday(struct timeval *restrict tv, void *restrict tz) {

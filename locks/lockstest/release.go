@@ -1,0 +1,118 @@
+package lockstest
+
+import "github.com/goodjobtech/candado/locks"
+
+// Cases about releasing.
+func releaseCases() []testCase {
+	return []testCase{
+		{"ReleaseOfFreeLockEndsNothing", releaseOfFreeLockEndsNothing},
+		{"ReleaseByTokenOwnerOrBare", releaseByTokenOwnerOrBare},
+		{"ReleaseByStrangerFails", releaseByStrangerFails},
+		{"BareReleaseSparesOwnedLeases", bareReleaseSparesOwnedLeases},
+		{"BareReleaseEndsTheOldestAnonymous", bareReleaseEndsTheOldestAnonymous},
+		{"ReleaseRepeatedIsHarmless", releaseRepeatedIsHarmless},
+		{"StaleTokenReleasesNothing", staleTokenReleasesNothing},
+		{"ForceEndsEveryLease", forceEndsEveryLease},
+		{"ForceIgnoresTheClaim", forceIgnoresTheClaim},
+	}
+}
+
+func releaseOfFreeLockEndsNothing(p *probe) {
+	for _, claim := range []locks.Claim{bare(), byToken(7), byOwner("me")} {
+		p.releases(locks.ReleaseRequest{ID: "a", Claim: claim}, locks.Released{})
+	}
+	p.releases(locks.ReleaseRequest{ID: "a", Force: true}, locks.Released{})
+	p.heldBy("a")
+}
+
+func releaseByTokenOwnerOrBare(p *probe) {
+	for _, ask := range []func(locks.ID, locks.Owner) locks.AcquireRequest{exclusive, shared} {
+		owned := p.grant(ask("a", "me"))
+		p.release("a", byToken(owned), false)
+		p.grant(ask("a", "me"))
+		p.release("a", byOwner("me"), false)
+		p.grant(ask("a", ""))
+		p.release("a", bare(), false)
+		anonymous := p.grant(ask("a", ""))
+		p.release("a", byToken(anonymous), false)
+		p.heldBy("a")
+	}
+}
+
+func releaseByStrangerFails(p *probe) {
+	for id, ask := range map[locks.ID]func(locks.ID, locks.Owner) locks.AcquireRequest{"a": exclusive, "b": shared} {
+		token := p.grant(ask(id, "me"))
+		for _, claim := range []locks.Claim{byToken(token + 1), byToken(token - 1), byToken(1), byToken(locks.MaxToken), byOwner("you"), byOwner("m"), byOwner("mee"), bare()} {
+			p.releaseFails(id, claim)
+		}
+		p.heldBy(id, token)
+		p.ttl(id, token, long)
+	}
+	token := p.grant(exclusive("c", ""))
+	p.releaseFails("c", byOwner("me"))
+	p.heldBy("c", token)
+}
+
+func bareReleaseSparesOwnedLeases(p *probe) {
+	mine := p.grant(shared("a", "me"))
+	p.grant(shared("a", ""))
+	p.release("a", bare(), true)
+	p.heldBy("a", mine)
+	p.releaseFails("a", bare())
+	p.heldBy("a", mine)
+}
+
+func bareReleaseEndsTheOldestAnonymous(p *probe) {
+	mine := p.grant(shared("a", "me"))
+	first, second, third := p.grant(shared("a", "")), p.grant(shared("a", "")), p.grant(shared("a", ""))
+	p.release("a", bare(), true)
+	p.live("a", first, false)
+	p.heldBy("a", mine, second, third)
+	p.release("a", byToken(second), true)
+	fourth := p.grant(shared("a", ""))
+	p.release("a", bare(), true)
+	p.heldBy("a", mine, fourth)
+}
+
+func releaseRepeatedIsHarmless(p *probe) {
+	token := p.grant(exclusive("a", "me"))
+	p.release("a", byToken(token), false)
+	p.releases(locks.ReleaseRequest{ID: "a", Claim: byToken(token)}, locks.Released{})
+	p.releases(locks.ReleaseRequest{ID: "a", Claim: byOwner("me")}, locks.Released{})
+	others := p.grant(exclusive("a", "you"))
+	p.releaseFails("a", byToken(token))
+	p.releaseFails("a", byOwner("me"))
+	p.heldBy("a", others)
+}
+
+func staleTokenReleasesNothing(p *probe) {
+	stale := p.grant(shared("a", "me"))
+	p.release("a", byOwner("me"), false)
+	fresh := p.grant(shared("a", "me"))
+	p.releaseFails("a", byToken(stale))
+	p.heartbeatFails("a", byToken(stale))
+	p.live("a", stale, false)
+	p.heldBy("a", fresh)
+}
+
+func forceEndsEveryLease(p *probe) {
+	token := p.grant(exclusive("a", "me"))
+	p.releases(locks.ReleaseRequest{ID: "a", Force: true}, locks.Released{Ended: 1})
+	p.live("a", token, false)
+	p.heldBy("a")
+
+	for _, owner := range []locks.Owner{"me", "", "you", "", ""} {
+		p.grant(shared("a", owner))
+	}
+	p.releases(locks.ReleaseRequest{ID: "a", Force: true}, locks.Released{Ended: 5})
+	p.releases(locks.ReleaseRequest{ID: "a", Force: true}, locks.Released{})
+	p.heldBy("a")
+	p.grant(exclusive("a", "me"))
+}
+
+func forceIgnoresTheClaim(p *probe) {
+	p.grant(exclusive("a", "me"))
+	p.releases(locks.ReleaseRequest{ID: "a", Claim: byOwner("you"), Force: true}, locks.Released{Ended: 1})
+	p.grant(exclusive("a", "me"))
+	p.releases(locks.ReleaseRequest{ID: "a", Claim: byToken(1), Force: true}, locks.Released{Ended: 1})
+}

@@ -1,0 +1,80 @@
+package upstream_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/lockstest"
+	"github.com/goodjobtech/candado/locks/memory"
+	"github.com/goodjobtech/candado/locks/upstream/redistest"
+)
+
+// suite makes engines on a real server whose clock stands still until it is
+// advanced. The server is one for the whole test; each fixture finds it empty.
+func suite(t *testing.T) lockstest.Suite {
+	s := redistest.StartWithClock(t)
+	return lockstest.Suite{New: func(t *testing.T) *lockstest.Fixture {
+		clock := lockstest.NewClock(time.Now().Truncate(time.Millisecond))
+		advance := func(d time.Duration) {
+			clock.Advance(d)
+			s.FreezeClock(clock.Now())
+		}
+		advance(0)
+		s.Do("FLUSHALL")
+		f := &lockstest.Fixture{
+			Engine:  open(t, s.URL(), 0),
+			Second:  open(t, s.URL(), 0),
+			Now:     clock.Now,
+			Advance: advance,
+			Virtual: true,
+			Empty:   func() { s.Do("FLUSHALL") },
+			Durable: true,
+			// A step of the server's clock is time that passes, or comes again, for its leases too.
+			StepWall: advance,
+		}
+		f.Close = func() { _, _ = f.Engine.Close(), f.Second.Close() }
+		f.Restart = func() {
+			_ = f.Engine.Close()
+			f.Engine = open(t, s.URL(), 0)
+		}
+		return f
+	}}
+}
+
+// embedded makes engines on a clock that stands still until it is advanced.
+func embedded() lockstest.Suite {
+	return lockstest.Suite{New: func(*testing.T) *lockstest.Fixture {
+		clock := lockstest.NewClock(time.Now().Truncate(time.Millisecond))
+		e := memory.New(memory.Options{Now: clock.Now})
+		return &lockstest.Fixture{Engine: e, Now: clock.Now, Advance: clock.Advance, Virtual: true, Close: func() { _ = e.Close() }}
+	}}
+}
+
+func TestEngineConforms(t *testing.T) { lockstest.Run(t, suite(t)) }
+
+func TestTokensIncrease(t *testing.T) { lockstest.Tokens(t, suite(t)) }
+
+func TestBothEnginesAnswerAlike(t *testing.T) { lockstest.Compare(t, embedded(), suite(t)) }
+
+// The promise about tokens has a condition, and this is what happens without:
+// data lost, the process that saw the last token gone, and the clock set back by more than the lock was idle.
+func TestTokensNeedTheAssumption(t *testing.T) {
+	f := suite(t).New(t)
+	defer func() { f.Close() }()
+	first := acquire(t, f.Engine, request("a", "")).Token
+	lose := func(back time.Duration) locks.Token {
+		f.Empty()
+		f.StepWall(-back)
+		f.Restart()
+		return acquire(t, f.Engine, request("a", "")).Token
+	}
+	f.Advance(5 * time.Second)
+	second := lose(4 * time.Second)
+	if second <= first {
+		t.Errorf("token %d follows %d, though the lock was idle for longer than the step", second, first)
+	}
+	if third := lose(time.Second); third > second {
+		t.Errorf("token %d follows %d: then the assumption is not needed", third, second)
+	}
+}
