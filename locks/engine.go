@@ -19,9 +19,9 @@ type Engine interface {
 	// lease with its TTL set anew; in the other mode, ErrMode.
 	Acquire(ctx context.Context, req AcquireRequest) (Lease, error)
 
-	// Release ends the claimed lease. Ended is 0 if the lock was free. It
-	// returns ErrNotOwner if the lock is held and the claimed lease is not
-	// among its holders.
+	// Release ends the claimed lease. Ended is 0 if the lock was free. If the
+	// lock is held and the claimed lease is not among its holders, it returns
+	// ErrNotOwner, and a Released that says only that the lock is held.
 	Release(ctx context.Context, req ReleaseRequest) (Released, error)
 
 	// Heartbeat sets the claimed lease's TTL anew and returns the lease. It

@@ -14,7 +14,6 @@
 local from, doubted, shared, span, who = ARGV[2], ARGV[3], ARGV[5] == '1', tonumber(ARGV[7]), ARGV[8]
 local till = span > 0 and now + span * 1000 or 0
 local next = math.max(last + 1, now, ARGV[4] + 1)
-if next > 9007199254740991 then return {-4, now} end
 
 if exclusive or state ~= 2 and not shared then
   if exclusive and from ~= request then
@@ -31,6 +30,7 @@ if exclusive or state ~= 2 and not shared then
       redis.call('DEL', key .. ':w')
       return {1, now, last}
     end
+    if next > 9007199254740991 then return {-4, now} end
     head, last, granted, request, owner = 0x41, next, math.floor(now / 1000), from, who
   end
   local packed = struct.pack(FORMAT, head, last, till, span, granted, request, ended, count) .. owner

@@ -16,6 +16,7 @@ end
 if from == request then return read({1, now, last}) end -- granted before, and ended since
 if holders > 0 and (not shared or limit > 0 and holders >= limit) then return read({0, now, last}) end
 
+if next > 9007199254740991 then return {-4, now} end
 last, request = next, from
 local lease = {confirmed = false, expires = till, ttl = span, granted = math.floor(now / 1000), request = from, owner = who}
 if shared then
