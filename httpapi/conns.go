@@ -9,6 +9,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// farewellTime is how long connections are still read once the server drains:
+// a request that was on its way is told that nothing was done.
+const farewellTime = 100 * time.Millisecond
+
 // maxTurnedAway is how many connections above the limit are told so at one
 // time. Beyond them, connections are closed without a word.
 const maxTurnedAway = 64
@@ -75,20 +79,15 @@ func (r *registry) track(nc net.Conn, state fasthttp.ConnState) {
 	if !ok {
 		return
 	}
-	switch state {
-	case fasthttp.StateActive:
-		c.active.Store(true)
-	case fasthttp.StateIdle:
-		// First the state, then the look at draining; drain does it the other
-		// way round. So one of the two ends this connection.
-		c.active.Store(false)
-		if r.draining.Load() {
-			c.endReading()
-		}
+	// The reply may have been written before draining began, and so not say that
+	// it is the connection's last.
+	if state == fasthttp.StateIdle && r.draining.Load() {
+		c.endReading()
 	}
 }
 
-// drain ends the connections that have no request, now and from now on.
+// drain makes connections end that have no request running, from now on. What
+// arrives within the farewell time is still answered.
 func (r *registry) drain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,7 +98,7 @@ func (r *registry) drain() {
 		close(r.empty)
 	}
 	for c := range r.conns {
-		if !c.active.Load() {
+		if !c.serving.Load() {
 			c.endReading()
 		}
 	}
@@ -132,8 +131,9 @@ func (r *registry) count() int {
 type conn struct {
 	net.Conn
 	registry *registry
-	active   atomic.Bool // from the first byte of a request to the end of its reply
+	serving  atomic.Bool // while a request is being answered
 	ended    atomic.Bool
+	spoken   bool // whether the client has sent a byte; of the reading goroutine
 
 	deadline sync.Mutex // orders endReading and SetReadDeadline
 }
@@ -141,13 +141,14 @@ type conn struct {
 func (c *conn) endReading() {
 	c.deadline.Lock()
 	defer c.deadline.Unlock()
-	c.ended.Store(true)
-	_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+	if !c.ended.Swap(true) {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(farewellTime))
+	}
 }
 
-// SetReadDeadline sets when reading times out. Once reading has been ended it
-// stays so: fasthttp sets a deadline before each request, which might come just
-// after the end.
+// SetReadDeadline sets when reading times out. Once the end of reading has been
+// set it stays so: fasthttp sets a deadline before each request, which might
+// come just after.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.deadline.Lock()
 	defer c.deadline.Unlock()
@@ -157,11 +158,14 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// Read reads as net.Conn does. Where reading was ended, its error is
-// net.ErrClosed: that is how fasthttp knows to close without a reply.
+// Read reads as net.Conn does. Where reading was ended, or nothing ever came,
+// its error is net.ErrClosed: that is how fasthttp knows to close without a
+// reply. To a client that has asked nothing, a reply would pass for the answer
+// to its first request.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if err != nil && c.ended.Load() {
+	c.spoken = c.spoken || n > 0
+	if err != nil && (c.ended.Load() || !c.spoken) {
 		err = net.ErrClosed
 	}
 	return n, err

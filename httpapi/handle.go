@@ -63,6 +63,10 @@ func (s *Server) route(path string) (e endpoint, rest string, err error) {
 
 // handle answers one request. A panic ends the request, not the process.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	if c, ok := ctx.Conn().(*conn); ok {
+		c.serving.Store(true)
+		defer c.serving.Store(false)
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			s.options.Log.Error("panic at an HTTP request", "panic", p, "stack", string(debug.Stack()))
@@ -84,6 +88,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 // answer checks the request from the outside in, and serves it.
 func (s *Server) answer(ctx *fasthttp.RequestCtx) (reply, error) {
 	if err := checkHeaders(&ctx.Request.Header); err != nil {
+		return reply{}, err
+	}
+	if err := checkFraming(ctx.Request.Header.RawHeaders()); err != nil {
+		ctx.SetConnectionClose() // where the next request begins is in doubt
 		return reply{}, err
 	}
 	path, query, err := splitTarget(string(ctx.Request.Header.RequestURI()))
@@ -133,28 +141,46 @@ func (e endpoint) checkMethod(method string) error {
 	}
 }
 
-// checkHeaders refuses what a browser sends for another site's page, and a
-// request whose end a proxy before candado may see elsewhere.
+// checkHeaders refuses what a browser sends for another site's page. Browsers
+// mark their requests by Sec-Fetch-Site, but only to hosts that they trust;
+// Origin they send everywhere, but not with each GET.
 func checkHeaders(h *fasthttp.RequestHeader) error {
 	for _, site := range h.PeekAll("Sec-Fetch-Site") {
 		if strings.EqualFold(strings.TrimSpace(string(site)), "cross-site") {
 			return &requestError{status: fasthttp.StatusForbidden, text: "a page of another site may not do this"}
 		}
 	}
-	// fasthttp marks a request that has both as the connection's last one.
-	if h.ConnectionClose() && hasField(h.RawHeaders(), "Content-Length") && hasField(h.RawHeaders(), "Transfer-Encoding") {
+	if origin := h.Peek("Origin"); len(origin) > 0 {
+		_, host, _ := strings.Cut(string(origin), "://")
+		if !strings.EqualFold(host, string(h.Host())) {
+			return &requestError{status: fasthttp.StatusForbidden, text: "a page of another origin may not do this"}
+		}
+	}
+	return nil
+}
+
+// checkFraming refuses a request whose end a proxy before candado may see
+// elsewhere than fasthttp does (RFC 9112, section 6.3).
+func checkFraming(raw []byte) error {
+	encodings := fieldValues(raw, "Transfer-Encoding")
+	switch {
+	case len(encodings) == 0:
+		return nil
+	case len(encodings) > 1 || !strings.EqualFold(encodings[0], "chunked"):
+		return badRequest("the request has a Transfer-Encoding other than chunked")
+	case len(fieldValues(raw, "Content-Length")) > 0:
 		return badRequest("the request has both Content-Length and Transfer-Encoding")
 	}
 	return nil
 }
 
-func hasField(raw []byte, name string) bool {
+func fieldValues(raw []byte, name string) (values []string) {
 	for line := range strings.Lines(string(raw)) {
-		if field, _, ok := strings.Cut(line, ":"); ok && strings.EqualFold(field, name) {
-			return true
+		if field, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(field, name) {
+			values = append(values, strings.TrimSpace(value))
 		}
 	}
-	return false
+	return values
 }
 
 // unreadable answers what is not a request that fasthttp can read. fasthttp
@@ -165,7 +191,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	netErr, ofNet := errors.AsType[net.Error](err)
 	switch {
 	case tooLong:
-		e = requestError{status: fasthttp.StatusRequestHeaderFieldsTooLarge,
+		e = requestError{status: statusURITooLong,
 			text: fmt.Sprintf("the request line and headers are longer than %d bytes", maxHeaderBytes)}
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		e = requestError{status: fasthttp.StatusRequestEntityTooLarge,

@@ -24,7 +24,7 @@ type Options struct {
 	Log     *slog.Logger     // default: nothing is logged
 
 	ReadTimeout  time.Duration // for a whole request to arrive; default 5 s
-	WriteTimeout time.Duration // for a reply to be taken; default 10 s
+	WriteTimeout time.Duration // for a reply to be taken; default 5 s
 	IdleTimeout  time.Duration // between two requests of a connection; default 30 s
 	MaxConns     int           // connections above it get 503; default 10 000
 
@@ -43,7 +43,7 @@ func (o Options) withDefaults() Options {
 		o.ReadTimeout = 5 * time.Second
 	}
 	if o.WriteTimeout == 0 {
-		o.WriteTimeout = 10 * time.Second
+		o.WriteTimeout = 5 * time.Second
 	}
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = 30 * time.Second

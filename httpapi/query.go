@@ -83,6 +83,9 @@ func parseQuery(query string, allowed param, limits locks.Limits) (params, error
 		return p, nil
 	}
 	for pair := range strings.SplitSeq(query, "&") {
+		if pair == "" {
+			continue // as query builders leave behind
+		}
 		if err := p.add(pair, allowed); err != nil {
 			return params{}, err
 		}
@@ -216,6 +219,8 @@ func (p *params) conflict() error {
 		return badRequest("ttl and persist exclude each other")
 	case p.has(paramToken) && p.has(paramOwner):
 		return badRequest("token and owner exclude each other")
+	case p.has(paramShared) && p.has(paramLimit):
+		return badRequest("shared and limit exclude each other; limit is shared already")
 	case p.has(paramForce) && p.has(paramToken):
 		return badRequest("force and token exclude each other")
 	case p.has(paramForce) && p.has(paramOwner):

@@ -102,7 +102,7 @@ func TestBadTargetIsRefused(t *testing.T) {
 		{"/acquire/%4\xff", 400, "bad escape \\\"%4\ufffd\\\""},
 		{"/acquire/" + strings.Repeat("x", 1025), 414, "lock ID is longer than 1024 bytes"},
 		{"/acquire/" + strings.Repeat("%78", 1025), 414, "lock ID is longer than 1024 bytes"},
-		{"/acquire/" + strings.Repeat("x", 20000), 431, "longer than 16384 bytes"},
+		{"/acquire/" + strings.Repeat("x", 20000), 414, "longer than 16384 bytes"},
 		{"/acquire/a\x01", 400, "not an HTTP request"},
 	} {
 		got := dial(t, addr).ask("GET", test.target)
@@ -155,7 +155,7 @@ func TestUnreadableRequestIsRefusedInJSON(t *testing.T) {
 		{"no HTTP", "hello\r\n\r\n", 400},
 		{"no Host", "GET /acquire/a HTTP/1.1\r\n\r\n", 400},
 		{"two lengths", start + "Content-Length: 0\r\nContent-Length: 0\r\n\r\n", 400},
-		{"long headers", start + "X: " + strings.Repeat("x", 20000) + "\r\n\r\n", 431},
+		{"long headers", start + "X: " + strings.Repeat("x", 20000) + "\r\n\r\n", 414},
 		{"long body", start + "Content-Length: 4097\r\n\r\n", 413},
 		{"long chunked body", start + "Transfer-Encoding: chunked\r\n\r\n1001\r\n" + strings.Repeat("b", 0x1001) + "\r\n0\r\n\r\n", 413},
 		{"body", start + "Content-Length: 5\r\n\r\nttl=1", 400},
@@ -164,6 +164,8 @@ func TestUnreadableRequestIsRefusedInJSON(t *testing.T) {
 		{"body of GET", "GET /acquire/a HTTP/1.1\r\nHost: candado\r\nContent-Length: 5\r\n\r\nttl=1", 400},
 		{"length and chunked", start + "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
 		{"chunked and length", start + "transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n", 400},
+		{"identity", start + "Transfer-Encoding: identity\r\n\r\nGET /acquire/b HTTP/1.1\r\nHost: candado\r\n\r\n", 400},
+		{"two encodings", start + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", 400},
 		{"length and identity", start + "Content-Length: 0\r\nTransfer-Encoding: identity\r\n\r\n", 400},
 	} {
 		c := dial(t, addr)
@@ -200,7 +202,7 @@ func TestCrossSiteRequestIsRefused(t *testing.T) {
 	f := agreeable()
 	_, addr := serve(t, Options{Engine: f})
 	for _, target := range []string{"/acquire/a", "/release/a", "/heartbeat/a", "/locks", "/locks/a", "/healthz", "/readyz", "/metrics", "/nowhere"} {
-		for _, header := range []string{"Sec-Fetch-Site: cross-site", "sec-fetch-site: Cross-Site ", "Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site"} {
+		for _, header := range []string{"Sec-Fetch-Site: cross-site", "sec-fetch-site: Cross-Site ", "Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site", "Origin: http://evil.example", "Origin: null"} {
 			got := dial(t, addr).ask("GET", target, header)
 			if got.status != 403 {
 				t.Errorf("%s with %q: got %d", target, header, got.status)

@@ -88,8 +88,8 @@ func (s *Server) adopt(l *listener) bool {
 	return true
 }
 
-// Shutdown stops the server: it accepts no more, /readyz and requests about
-// locks get 503, requests that are running finish, and connections without one
+// Shutdown stops the server: it accepts no more, /readyz and requests to
+// acquire, release or renew get 503, requests that are running finish, and connections without one
 // are closed. It returns nil once all connections are closed. If ctx ends
 // first, it closes what is left, cancels the engine calls that are still
 // running, and returns an error that wraps ctx.Err(). Calling it again is

@@ -13,7 +13,7 @@ import (
 
 const get = "GET /acquire/a HTTP/1.1\r\nHost: candado\r\n\r\n"
 
-func TestShutdownClosesConnectionsWithoutRequestAtOnce(t *testing.T) {
+func TestShutdownClosesConnectionsWithoutRequestAfterAFarewell(t *testing.T) {
 	p := newPipes()
 	virtually(t, Options{Engine: agreeable()}, p, func(t *testing.T, s *Server) {
 		fresh, idle := p.dial(t), p.dial(t)
@@ -23,11 +23,32 @@ func TestShutdownClosesConnectionsWithoutRequestAtOnce(t *testing.T) {
 		if err := s.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(start); took != 0 {
+		if took := time.Since(start); took != farewellTime {
 			t.Errorf("it took %v", took)
 		}
 		fresh.expectEnd()
 		idle.expectEnd()
+	})
+}
+
+func TestRequestThatWasOnItsWayIsToldOfTheShutdown(t *testing.T) {
+	p := newPipes()
+	virtually(t, Options{Engine: agreeable()}, p, func(t *testing.T, s *Server) {
+		c, half := p.dial(t), p.dial(t)
+		c.ask("GET", "/acquire/a")
+		half.send("GET /acq")
+		synctest.Wait()
+		done := make(chan error)
+		go func() { done <- s.Shutdown(t.Context()) }()
+		time.Sleep(farewellTime / 2)
+		if got := c.ask("GET", "/readyz"); got.status != 503 {
+			t.Errorf("/readyz: got %d %s", got.status, got.body)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		c.expectEnd()
+		half.expectEnd()
 	})
 }
 

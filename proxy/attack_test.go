@@ -29,7 +29,7 @@ func attacks() map[string]struct {
 		"NegativeBulkLength":      {bytes: "*1\r\n$-1\r\n", reply: "-ERR Protocol error: invalid bulk length\r\n"},
 		"BillionArguments":        {bytes: "*1000000000\r\n", reply: "-ERR Protocol error: invalid multibulk length\r\n"},
 		"EndlessArguments":        {bytes: "*9000000000000000000\r\n", reply: "-ERR Protocol error: invalid multibulk length\r\n"},
-		"ManyArguments":           {bytes: "*65\r\n", reply: "-ERR Protocol error: more than 64 arguments\r\n"},
+		"ManyArguments":           {bytes: "*1025\r\n", reply: "-ERR Protocol error: more than 1024 arguments\r\n"},
 		"HugeBulk":                {bytes: "*1\r\n$2000000000\r\n" + mebibyte, times: 64, reply: "-ERR Protocol error: invalid bulk length\r\n"},
 		"LargeBulk":               {bytes: "*2\r\n$4\r\nECHO\r\n$500000000\r\n" + mebibyte, times: 64, reply: "-ERR Protocol error: command larger than 65536 bytes\r\n"},
 		"LongInlineLine":          {bytes: mebibyte, times: 64, reply: "-ERR Protocol error: too big inline request\r\n"},

@@ -23,8 +23,8 @@ func (c *call) clientGetName() error {
 }
 
 func (c *call) clientSetName() error {
-	if !validName(c.args[0]) {
-		return errClientName
+	if err := checkName(c.args[0], errClientName); err != nil {
+		return err
 	}
 	name := string(c.args[0])
 	c.sess.update(func(i *identity) { i.name = name })
@@ -37,8 +37,9 @@ func (c *call) clientSetInfo() error {
 	if attribute != "lib-name" && attribute != "lib-ver" {
 		return replyError("ERR Unrecognized option '" + printable(c.args[0]) + "'")
 	}
-	if !validName(c.args[1]) {
-		return replyError("ERR " + attribute + " cannot contain spaces, newlines or special characters.")
+	invalid := replyError("ERR " + attribute + " cannot contain spaces, newlines or special characters.")
+	if err := checkName(c.args[1], invalid); err != nil {
+		return err
 	}
 	c.sess.update(func(i *identity) {
 		if attribute == "lib-name" {

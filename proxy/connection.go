@@ -61,8 +61,8 @@ func (c *call) hello() error {
 			}
 			args = args[3:]
 		case is(args[0], "SETNAME") && len(args) > 1:
-			if !validName(args[1]) {
-				return errClientName
+			if err := checkName(args[1], errClientName); err != nil {
+				return err
 			}
 			name, named, args = args[1], true, args[2:]
 		default:
@@ -133,12 +133,20 @@ func (c *call) selectDB() error {
 
 func is(arg []byte, keyword string) bool { return strings.EqualFold(string(arg), keyword) }
 
-// validName reports whether a name can stand in the lines of CLIENT LIST.
-func validName(name []byte) bool {
+// maxName bounds, in bytes, each name that a client gives itself: names are
+// kept for as long as the connection, and CLIENT LIST shows them all.
+const maxName = 256
+
+// checkName returns nil if a name can stand in the lines of CLIENT LIST, and
+// invalid if it has bytes that can't.
+func checkName(name []byte, invalid replyError) error {
+	if len(name) > maxName {
+		return errLongName
+	}
 	for _, b := range name {
 		if b < '!' || b > '~' {
-			return false
+			return invalid
 		}
 	}
-	return true
+	return nil
 }

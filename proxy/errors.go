@@ -26,6 +26,7 @@ const (
 	errDBIndex       replyError = "ERR DB index is out of range"
 	errNoPassword    replyError = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
 	errWrongPass     replyError = "WRONGPASS invalid username-password pair or user is disabled."
+	errLongName      replyError = "ERR Client names and library names cannot be longer than 256 bytes."
 	errClientName    replyError = "ERR Client names cannot contain spaces, newlines or special characters."
 	errClientID      replyError = "ERR Invalid client ID"
 	errCursor        replyError = "ERR invalid cursor"

@@ -32,7 +32,7 @@ type Options struct {
 	MaxCommandBytes int
 
 	// MaxArguments bounds the arguments of one command, its name included; more
-	// end the connection with an error. Default: 64.
+	// end the connection with an error. Default: 1024.
 	MaxArguments int
 
 	// MaxConnections bounds the connections open at the same time; a
@@ -65,7 +65,7 @@ func (o Options) withDefaults() Options {
 		o.Refused = func(string) {}
 	}
 	o.MaxCommandBytes = max(cmp.Or(o.MaxCommandBytes, 64<<10), 1<<10)
-	o.MaxArguments = cmp.Or(o.MaxArguments, 64)
+	o.MaxArguments = cmp.Or(o.MaxArguments, 1024)
 	o.MaxConnections = cmp.Or(o.MaxConnections, 10000)
 	o.CommandTimeout = cmp.Or(o.CommandTimeout, 10*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 5*time.Second)

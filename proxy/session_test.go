@@ -176,3 +176,19 @@ func TestInfoSaysTheServerIsReady(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesThatAClientGivesItselfAreBounded(t *testing.T) {
+	_, addr := start(t, Options{})
+	c := dial(t, addr)
+	longest, tooLong := strings.Repeat("n", maxName), strings.Repeat("n", maxName+1)
+	for _, name := range []string{longest, tooLong} {
+		c.send(encode("CLIENT", "SETNAME", name) + encode("CLIENT", "SETINFO", "lib-name", name) +
+			encode("CLIENT", "SETINFO", "lib-ver", name))
+	}
+	c.send(encode("HELLO", "3", "SETNAME", tooLong) + encode("CLIENT", "GETNAME") + encode("QUIT"))
+	refused := "-" + string(errLongName) + "\r\n"
+	want := strings.Repeat("+OK\r\n", 3) + strings.Repeat(refused, 4) + fmt.Sprintf("$%d\r\n%s\r\n+OK\r\n", maxName, longest)
+	if got := c.rest(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -64,6 +64,21 @@ func upstreamURL(text string) (string, error) {
 	case scheme != "unix" && u.Host == "":
 		return "", errors.New("names no host")
 	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", errors.New("has a port that is not a number from 1 to 65535")
+		}
+	}
+	db := strings.TrimPrefix(u.Path, "/")
+	if scheme == "unix" {
+		db = ""
+	}
+	if u.Query().Has("db") {
+		db = u.Query().Get("db")
+	}
+	if _, err := strconv.ParseUint(db, 10, 16); db != "" && err != nil {
+		return "", errors.New("has a database that is not a number, such as the 0 of redis://host:port/0")
+	}
 	return text, nil
 }
 

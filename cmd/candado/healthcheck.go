@@ -12,8 +12,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// healthcheckTimeout bounds the whole question.
-const healthcheckTimeout = 2 * time.Second
+// healthcheckTimeout bounds the whole question. It is above the time that
+// /readyz takes to find an upstream silent, so that the answer says so.
+const healthcheckTimeout = 5 * time.Second
 
 // healthcheck asks the candado at --http whether it is ready, and returns nil
 // if it is, otherwise why not.

@@ -75,9 +75,12 @@ func (e *Engine) send(ctx context.Context, c *call) (reply, error) {
 	until, _ := ctx.Deadline()
 	if !c.timeless && !e.clock.known() {
 		// Without the server's time there is no deadline to give. One more round trip, once.
-		if _, err := e.send(ctx, e.readyCall()); err != nil {
-			return reply{}, err
+		now, err := e.client.Time(ctx).Result()
+		if err != nil {
+			e.health.failed(err)
+			return reply{}, unavailable(err)
 		}
+		e.clock.seen(now.UnixMicro())
 	}
 	var last error
 	for range maxSends {

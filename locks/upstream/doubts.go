@@ -124,11 +124,10 @@ func (s *doubts) start(undo func(context.Context, *doubt) (int64, error)) {
 	}()
 }
 
-// stop ends the goroutine and tries once more to settle what is open.
+// stop ends the goroutine. What is open stays open.
 func (s *doubts) stop() {
 	s.cancel()
 	<-s.done
-	s.settle(context.Background())
 }
 
 func (s *doubts) run(ctx context.Context) {

@@ -108,13 +108,22 @@ func clientOptions(o Options) (*redis.Options, error) {
 	return opts, nil
 }
 
-// Close stops the engine after one more attempt to undo the acquires that got
-// no answer. Leases stay.
+// Close stops the engine. If the server answers, it first tries once more, for
+// up to a second, to undo the acquires that got no answer. Leases stay.
 func (e *Engine) Close() error {
 	if e.closed.Swap(true) {
 		return nil
 	}
+	if e.health.away.Load() {
+		// An undo that is under way waits for an answer in vain; closing ends it.
+		err := e.client.Close()
+		e.doubts.stop()
+		return err
+	}
 	e.doubts.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	e.doubts.settle(ctx)
 	return e.client.Close()
 }
 

@@ -1,13 +1,17 @@
 package upstream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream"
 	"github.com/goodjobtech/candado/locks/upstream/redistest"
 )
 
@@ -266,5 +270,80 @@ func TestClosedEngineSaysShutdown(t *testing.T) {
 		if err := do(); !errors.Is(err, locks.ErrShutdown) {
 			t.Errorf("%s after Close: %v, want ErrShutdown", name, err)
 		}
+	}
+}
+
+func TestFullServerStillReleasesAndRenews(t *testing.T) {
+	s := redistest.Start(t)
+	e, ctx := open(t, s.URL(), 0), context.Background()
+	for _, req := range []locks.AcquireRequest{request("a", "me"), shared("b", "me"), shared("b", "you")} {
+		acquire(t, e, req)
+	}
+	s.Do("CONFIG SET maxmemory 1")
+	if _, err := e.Acquire(ctx, request("new", "")); !errors.Is(err, locks.ErrUnavailable) {
+		t.Errorf("acquire on a full server: %v, want ErrUnavailable", err)
+	}
+	if err := e.Ready(ctx); !errors.Is(err, locks.ErrUnavailable) {
+		t.Errorf("a server that can grant nothing is ready: %v", err)
+	}
+	for _, id := range []locks.ID{"a", "b"} {
+		claim := locks.Claim{Owner: "me"}
+		if lease, err := e.Heartbeat(ctx, locks.HeartbeatRequest{ID: id, Claim: claim}); err != nil || lease.Token == 0 {
+			t.Errorf("heartbeat of %q on a full server: %+v, %v", id, lease, err)
+		}
+		if got, err := e.Release(ctx, locks.ReleaseRequest{ID: id, Claim: claim}); err != nil || got.Ended != 1 {
+			t.Errorf("release of %q on a full server: %+v, %v", id, got, err)
+		}
+	}
+	if got, err := e.Release(ctx, locks.ReleaseRequest{ID: "b", Force: true}); err != nil || got.Ended != 1 {
+		t.Errorf("force on a full server: %+v, %v", got, err)
+	}
+	s.Do("CONFIG SET maxmemory 0")
+	acquire(t, e, request("new", ""))
+}
+
+func TestStateOfTheServerIsLoggedOnce(t *testing.T) {
+	s := redistest.Start(t)
+	var log bytes.Buffer
+	e, err := upstream.Open(upstream.Options{URL: s.URL(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw(t, s.Addr).Set(context.Background(), "candado:{foreign}", "x", 0)
+	for range 20 {
+		_, _ = e.Acquire(context.Background(), request("foreign", ""))
+		_ = e.Ready(context.Background())
+	}
+	s.Kill()
+	for range 20 {
+		_ = e.Ready(context.Background())
+	}
+	s.Restart()
+	eventually(t, "the engine serves again", func() bool { return e.Ready(context.Background()) == nil })
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, line := range []string{"upstream refuses requests", "upstream unavailable", "upstream answers again"} {
+		if n := strings.Count(log.String(), line); n != 1 {
+			t.Errorf("%q is logged %d times:\n%s", line, n, log.String())
+		}
+	}
+}
+
+func TestCloseDoesNotWaitForAServerThatIsAway(t *testing.T) {
+	const timeout = time.Second
+	s := redistest.Start(t)
+	e := open(t, s.URL(), timeout)
+	acquire(t, e, request("warm-up", ""))
+	s.Pause()
+	if _, err := e.Acquire(context.Background(), request("a", "")); !errors.Is(err, locks.ErrUnavailable) {
+		t.Errorf("acquire while the server is stopped: %v", err)
+	}
+	begin := time.Now()
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took > timeout/2 {
+		t.Errorf("Close took %v", took)
 	}
 }

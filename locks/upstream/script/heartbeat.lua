@@ -17,6 +17,11 @@ if state ~= 2 then
   span = span or ttl
   expires = span > 0 and now + span * 1000 or 0
   local packed = struct.pack(FORMAT, 0x45, last, expires, ttl, granted, request, ended, count) .. owner
-  if span > 0 then redis.call('SET', key, packed, 'PX', span + RETENTION) else redis.call('SET', key, packed) end
+  local px = span > 0 and {'PX', span + RETENTION} or {}
+  if redis.pcall('SET', key, packed, unpack(px)).err then
+    -- A server that is out of memory lets a script go on once it has written: a lease must not be lost there.
+    redis.call('DEL', key .. ':w')
+    redis.call('SET', key, packed, unpack(px))
+  end
   return {1, now, last, span, 0, owner}
 end

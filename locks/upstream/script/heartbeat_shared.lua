@@ -5,6 +5,7 @@ if not token then return read({-1, now}) end
 local lease = load(token)
 span = span or lease.ttl
 lease.expires, lease.confirmed = span > 0 and now + span * 1000 or 0, true
+redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script go on once it has written
 store(token, lease)
 keep()
 return {1, now, tonumber(token), span, 1, lease.owner}

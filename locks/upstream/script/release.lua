@@ -18,7 +18,12 @@ if state ~= 2 then
   elseif not force and (by_token ~= '' and tonumber(by_token) ~= last or by_token == '' and by_owner ~= owner) then
     reply = {-1, now}
   else
-    redis.call('SET', key, struct.pack(FORMAT, 0x40, last, 0, 0, 0, request, from, 1), 'PX', RETENTION)
+    local packed = struct.pack(FORMAT, 0x40, last, 0, 0, 0, request, from, 1)
+    if redis.pcall('SET', key, packed, 'PX', RETENTION).err then
+      -- A server that is out of memory lets a script go on once it has written: a lease must end there too.
+      redis.call('DEL', key)
+      redis.call('SET', key, packed, 'PX', RETENTION)
+    end
     return {1, now, 1, 0}
   end
   redis.call('DEL', key .. ':w') -- an answer from reads alone must not come from a replica
