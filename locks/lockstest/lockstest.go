@@ -63,6 +63,11 @@ type Fixture struct {
 	// can't be emptied.
 	Empty func()
 
+	// FallBack puts the store back, under the running engine, to what it held
+	// when Remember was called last, as the promotion of a stale replica does.
+	// Nil: it can't be done.
+	Remember, FallBack func()
+
 	// Restart puts a new engine in the place of Engine. Nil: it can't.
 	Restart func()
 

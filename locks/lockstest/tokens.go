@@ -110,7 +110,8 @@ func claimDoesNotRaiseTokens(p *probe) {
 }
 
 // Tokens plays random histories of leases that are released, forced, expire or
-// are lost with their store, of restarts and of clocks that are set. It wants
+// are lost with their store, of stores that fall back to an earlier state, of
+// restarts and of clocks that are set. It wants
 // tokens to increase whenever the engine remembers the last one, and whenever the
 // clock is not behind it: that is, unless the clock stepped back by more than the
 // lock was idle, and the last token was lost too. A fixture whose time is real
@@ -149,6 +150,11 @@ func (m *tokenMachine) actions() map[string]func(*rapid.T) {
 	}
 	if m.Empty != nil {
 		actions["empty"] = func(*rapid.T) { m.Empty() } // the engine itself remembers
+	}
+	if m.FallBack != nil {
+		m.Remember()
+		actions["remember"] = func(*rapid.T) { m.Remember() }
+		actions["fall back"] = func(*rapid.T) { m.FallBack() } // the engine itself remembers
 	}
 	if m.Restart != nil {
 		actions["restart"] = m.restart

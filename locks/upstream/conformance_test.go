@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -22,14 +23,17 @@ func suite(t *testing.T) lockstest.Suite {
 		}
 		advance(0)
 		s.Do("FLUSHALL")
+		var copied map[string]dumped
 		f := &lockstest.Fixture{
-			Engine:  open(t, s.URL(), 0),
-			Second:  open(t, s.URL(), 0),
-			Now:     clock.Now,
-			Advance: advance,
-			Virtual: true,
-			Empty:   func() { s.Do("FLUSHALL") },
-			Durable: true,
+			Engine:   open(t, s.URL(), 0),
+			Second:   open(t, s.URL(), 0),
+			Now:      clock.Now,
+			Advance:  advance,
+			Virtual:  true,
+			Empty:    func() { s.Do("FLUSHALL") },
+			Durable:  true,
+			Remember: func() { copied = dump(t, s) },
+			FallBack: func() { restore(t, s, copied) },
 			// A step of the server's clock is time that passes, or comes again, for its leases too.
 			StepWall: advance,
 		}
@@ -40,6 +44,34 @@ func suite(t *testing.T) lockstest.Suite {
 		}
 		return f
 	}}
+}
+
+// dumped is a key's value and its expiry, Unix ms; 0: none.
+type dumped struct {
+	value string
+	until int64
+}
+
+// dump copies what the server holds, as a replica would.
+func dump(t *testing.T, s *redistest.Server) map[string]dumped {
+	t.Helper()
+	c, ctx, all := raw(t, s.Addr), context.Background(), map[string]dumped{}
+	for _, k := range c.Keys(ctx, "*").Val() {
+		all[k] = dumped{c.Dump(ctx, k).Val(), max(c.PExpireTime(ctx, k).Val().Milliseconds(), 0)}
+	}
+	return all
+}
+
+// restore makes the server hold what was copied, and nothing else.
+func restore(t *testing.T, s *redistest.Server, all map[string]dumped) {
+	t.Helper()
+	s.Do("FLUSHALL")
+	c, ctx := raw(t, s.Addr), context.Background()
+	for k, d := range all {
+		if err := c.Do(ctx, "RESTORE", k, d.until, d.value, "ABSTTL").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // embedded makes engines on a clock that stands still until it is advanced.
