@@ -28,6 +28,7 @@ const (
 	statusLate     = -3
 	statusNoToken  = -4
 	statusForeign  = -5
+	statusUnknown  = -6
 )
 
 // A call is one operation on its way to the server.
@@ -44,6 +45,10 @@ type call struct {
 	// come too late.
 	timeless bool
 
+	// again returns what the arguments are to be from the second copy on, given
+	// the server's time at which the first was sent. Nil: the same.
+	again func(sent int64) []any
+
 	// Set by do:
 	ran      bool  // whether the script may have run although no reply came
 	deadline int64 // server's µs after which no copy of the call runs
@@ -57,20 +62,30 @@ type reply struct {
 }
 
 // do runs the call and returns the script's reply. Every error wraps
-// ErrUnavailable, or ErrShutdown after Close.
+// ErrUnavailable, or ErrShutdown after Close. A deadline of ctx is kept;
+// being cancelled ends the call only before it is sent, since a reply is due
+// within the engine's time-out.
 func (e *Engine) do(ctx context.Context, c *call) (reply, error) {
-	if e.closed.Load() {
-		return reply{}, locks.ErrShutdown
-	}
+	// Held to the end, so that Close can wait for what is under way: an acquire
+	// that gets no answer must be in the doubts before they are settled last.
+	e.running.RLock()
+	defer e.running.RUnlock()
 	if err := ctx.Err(); err != nil {
 		return reply{}, unavailable(err)
 	}
+	if e.closed.Load() {
+		return reply{}, locks.ErrShutdown
+	}
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
-	return e.send(ctx, c)
+	r, err := e.send(ctx, c)
+	if err != nil {
+		return reply{}, unavailable(err)
+	}
+	return r, nil
 }
 
-// send is do without the checks: it sends the call as often as it may.
+// send sends the call as often as it may. Its errors are the client library's.
 func (e *Engine) send(ctx context.Context, c *call) (reply, error) {
 	until, _ := ctx.Deadline()
 	if !c.timeless && !e.clock.known() {
@@ -78,18 +93,22 @@ func (e *Engine) send(ctx context.Context, c *call) (reply, error) {
 		now, err := e.client.Time(ctx).Result()
 		if err != nil {
 			e.health.failed(err)
-			return reply{}, unavailable(err)
+			return reply{}, err
 		}
 		e.clock.seen(now.UnixMicro())
 	}
 	var last error
-	for range maxSends {
+	sent := e.clock.at(time.Now())
+	for copies := range maxSends {
+		if copies > 0 && c.ran && c.again != nil {
+			c.args = c.again(sent)
+		}
 		r, err := e.once(ctx, c, until)
 		switch {
 		case err == nil && r.status == statusLate:
 			last = errors.New("the server's clock is past the request's deadline")
 			if time.Until(until) <= 0 {
-				return reply{}, unavailable(last)
+				return reply{}, last
 			}
 			continue // its time is known now
 		case err == nil:
@@ -102,8 +121,9 @@ func (e *Engine) send(ctx context.Context, c *call) (reply, error) {
 			break
 		}
 	}
+	last = fmt.Errorf("at key %q: %w", c.key, last)
 	e.health.failed(last)
-	return reply{}, unavailable(last)
+	return reply{}, last
 }
 
 // once sends the call a single time: EVALSHA, and EVAL if the server says that
@@ -144,9 +164,11 @@ func (e *Engine) parse(c *call, v any) (reply, error) {
 	e.clock.seen(now)
 	switch status {
 	case statusForeign:
-		return reply{}, fmt.Errorf("key %q holds a value that is not candado's: %w", c.key, errRefused)
+		return reply{}, fmt.Errorf("the value is not candado's: %w", errRefused)
 	case statusNoToken:
-		return reply{}, fmt.Errorf("key %q: no token is left below 2^53: %w", c.key, errRefused)
+		return reply{}, fmt.Errorf("no token is left below 2^53: %w", errRefused)
+	case statusUnknown:
+		return reply{}, errors.New("the connection broke, and whether the lease was released can't be told")
 	}
 	return reply{status: status, now: now, fields: fields[2:]}, nil
 }
@@ -163,7 +185,7 @@ func refused(err error) bool {
 	}
 	// These are said before a script runs, or at its first write.
 	for _, code := range []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "OOM", "MISCONF",
-		"NOREPLICAS", "NOSCRIPT", "NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE", "MOVED", "ASK", "TRYAGAIN"} {
+		"NOREPLICAS", "NOSCRIPT", "NOAUTH", "WRONGPASS", "NOPERM", "MOVED", "ASK", "TRYAGAIN"} {
 		if redis.HasErrorPrefix(err, code) {
 			return true
 		}

@@ -13,6 +13,7 @@ import (
 
 const (
 	maxDoubts  = 65536
+	doubtLife  = 30 * time.Second
 	minBackoff = 20 * time.Millisecond
 	maxBackoff = 500 * time.Millisecond
 )
@@ -35,6 +36,7 @@ type doubt struct {
 	mode     locks.Mode
 	number   number
 	deadline int64 // server's µs after which no copy of the request runs
+	since    time.Time
 }
 
 // contender is what tells whether a request asks again for what a doubt asked.
@@ -107,10 +109,11 @@ func (s *doubts) remove(d *doubt) {
 	}
 }
 
+// all returns the open doubts, oldest first.
 func (s *doubts) all() []*doubt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Values(s.open))
+	return slices.SortedFunc(maps.Values(s.open), func(a, b *doubt) int { return a.since.Compare(b.since) })
 }
 
 // start runs the goroutine that undoes.
@@ -150,18 +153,20 @@ func (s *doubts) run(ctx context.Context) {
 	}
 }
 
-// settle undoes what is open, one by one, until the server fails to answer. It
+// settle undoes what is open, oldest first, until the server fails to answer. It
 // reports whether doubts are left.
 func (s *doubts) settle(ctx context.Context) bool {
 	left := false
 	for _, d := range s.all() {
 		now, err := s.undo(ctx, d)
-		if err != nil {
+		switch {
+		case err != nil && !answers(err):
 			return true
-		}
-		if now > d.deadline {
+		case err == nil && now > d.deadline, time.Since(d.since) > doubtLife:
+			// The second: the server's clock was set back, so that its deadlines say
+			// nothing, or the key holds something else for good.
 			s.remove(d)
-		} else {
+		default:
 			left = true // a copy may still come
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,7 @@ type Engine struct {
 	health  *health
 	floor   atomic.Int64 // the highest token seen
 	closed  atomic.Bool
+	running sync.RWMutex // read-locked by each operation under way
 }
 
 var _ locks.Engine = (*Engine)(nil)
@@ -108,18 +110,21 @@ func clientOptions(o Options) (*redis.Options, error) {
 	return opts, nil
 }
 
-// Close stops the engine. If the server answers, it first tries once more, for
-// up to a second, to undo the acquires that got no answer. Leases stay.
+// Close stops the engine. If the server answers, it first waits for the
+// operations under way, and tries once more, for up to a second, to undo the
+// acquires that got no answer. Leases stay.
 func (e *Engine) Close() error {
 	if e.closed.Swap(true) {
 		return nil
 	}
 	if e.health.away.Load() {
-		// An undo that is under way waits for an answer in vain; closing ends it.
+		// What is under way waits for an answer in vain; closing ends it.
 		err := e.client.Close()
 		e.doubts.stop()
 		return err
 	}
+	e.running.Lock()
+	defer e.running.Unlock()
 	e.doubts.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -135,7 +140,7 @@ func (e *Engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.L
 	}}
 	r, err := e.do(ctx, c)
 	if answered := err == nil && (r.status == statusDone || r.now > c.deadline); c.ran && !answered {
-		e.doubts.add(&doubt{id: req.ID, owner: req.Owner, mode: req.Mode, number: number, deadline: c.deadline})
+		e.doubts.add(&doubt{id: req.ID, owner: req.Owner, mode: req.Mode, number: number, deadline: c.deadline, since: time.Now()})
 	}
 	if err != nil {
 		return locks.Lease{}, fmt.Errorf("acquiring %q: %w", req.ID, err)
@@ -160,9 +165,10 @@ func (e *Engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.L
 // Release implements locks.Engine.
 func (e *Engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
 	number := newNumber()
-	r, err := e.do(ctx, &call{script: e.scripts.release, key: e.keys.record(req.ID), args: []any{
-		number[:], token(req.Claim.Token), string(req.Claim.Owner), flag(req.Force),
-	}})
+	args := func(sent int64) []any {
+		return []any{number[:], token(req.Claim.Token), string(req.Claim.Owner), flag(req.Force), sent}
+	}
+	r, err := e.do(ctx, &call{script: e.scripts.release, key: e.keys.record(req.ID), args: args(0), again: args})
 	if err == nil {
 		switch r.status {
 		case statusNone:
@@ -200,6 +206,7 @@ func (e *Engine) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (loc
 			var token, ms, mode int64
 			var owner string
 			if err = r.scan(&token, &ms, &mode, &owner); err == nil {
+				e.saw(token)
 				return locks.Lease{Token: locks.Token(token), Owner: locks.Owner(owner), Mode: locks.Mode(mode), TTL: duration(ms, 0)}, nil
 			}
 		default:
@@ -233,7 +240,7 @@ func (e *Engine) undo(ctx context.Context, d *doubt) (now int64, err error) {
 func (e *Engine) saw(token int64) {
 	for {
 		floor := e.floor.Load()
-		if token <= floor || e.floor.CompareAndSwap(floor, token) {
+		if token <= floor || token > int64(locks.MaxToken) || e.floor.CompareAndSwap(floor, token) {
 			return
 		}
 	}

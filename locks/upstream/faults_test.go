@@ -144,10 +144,19 @@ func TestReplicaAnswersNothing(t *testing.T) {
 	direct := open(t, primary.URL(), 0)
 	acquire(t, direct, request("a", "holder"))
 	acquire(t, direct, shared("b", "holder"))
+	acquire(t, direct, locks.AcquireRequest{ID: "expired", TTL: time.Millisecond})
+	acquire(t, direct, locks.AcquireRequest{ID: "expired shared", Mode: locks.Shared, TTL: time.Millisecond})
+	acquire(t, direct, request("released", ""))
+	if _, err := direct.Release(context.Background(), locks.ReleaseRequest{ID: "released"}); err != nil {
+		t.Fatal(err)
+	}
 	replica := replicaOf(t, primary)
 	e := open(t, replica.URL(), 0)
-	for _, id := range []locks.ID{"a", "b", "free"} {
-		for name, do := range operations(e, id) {
+	for _, id := range []locks.ID{"a", "b", "expired", "expired shared", "released", "free"} {
+		ops := operations(e, id)
+		ops["acquire in the other mode"] = func() error { _, err := e.Acquire(context.Background(), shared(id, "holder")); return err }
+		ops["acquire in the one mode"] = func() error { _, err := e.Acquire(context.Background(), request(id, "holder")); return err }
+		for name, do := range ops {
 			if err := do(); !errors.Is(err, locks.ErrUnavailable) {
 				t.Errorf("%s of %q on a replica: %v, want ErrUnavailable", name, id, err)
 			}
@@ -242,7 +251,9 @@ func TestForeignValuesAreRefusedAndLeftAlone(t *testing.T) {
 	c, ctx := raw(t, s.Addr), context.Background()
 	c.Set(ctx, "candado:{string}", "not a record, but long enough to be mistaken for one", 0)
 	c.RPush(ctx, "candado:{list}", "x")
-	for _, id := range []locks.ID{"string", "list"} {
+	c.Set(ctx, "candado:{letter}", "Dear reader, this is just a string that somebody stored here", 0)
+	c.Set(ctx, "candado:{shout}", "A foreign string that is at least 43 bytes long, yes", 0)
+	for _, id := range []locks.ID{"string", "list", "letter", "shout"} {
 		for name, do := range operations(e, id) {
 			if name == "scan" || name == "ready" {
 				continue
@@ -255,9 +266,10 @@ func TestForeignValuesAreRefusedAndLeftAlone(t *testing.T) {
 	if page, err := e.Scan(ctx, locks.ScanRequest{Count: 100}); err != nil || len(page.IDs) != 0 {
 		t.Errorf("scan beside foreign values: %+v, %v", page, err)
 	}
-	if n := c.Exists(ctx, "candado:{string}", "candado:{list}").Val(); n != 2 {
-		t.Errorf("%d of 2 foreign keys are left", n)
+	if n := c.Exists(ctx, "candado:{string}", "candado:{list}", "candado:{letter}", "candado:{shout}").Val(); n != 4 {
+		t.Errorf("%d of 4 foreign keys are left", n)
 	}
+	acquire(t, e, request("unrelated", ""))
 }
 
 func TestClosedEngineSaysShutdown(t *testing.T) {

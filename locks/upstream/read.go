@@ -19,6 +19,9 @@ func (e *Engine) Check(ctx context.Context, id locks.ID, t locks.Token) (bool, e
 	if err != nil {
 		return false, fmt.Errorf("checking token of %q: %w", id, err)
 	}
+	if live == 1 {
+		e.saw(int64(t))
+	}
 	return live == 1, nil
 }
 

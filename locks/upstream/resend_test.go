@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream"
 	"github.com/goodjobtech/candado/locks/upstream/redistest"
 )
 
@@ -185,5 +186,122 @@ func TestRepeatedUnansweredAcquiresAreUndone(t *testing.T) {
 		}
 		p.HoldReplies(0)
 		eventually(t, "the lease is undone", func() bool { return !info(t, direct, req.ID).Held() })
+	}
+}
+
+// A record remembers one release. Where another came between the two copies of
+// a request, the second must not guess.
+func TestResentReleaseThatMetOthersEndsNothing(t *testing.T) {
+	ctx := context.Background()
+	for name, req := range map[string]locks.ReleaseRequest{
+		"bare": {ID: "a"}, "owner": {ID: "a", Claim: locks.Claim{Owner: "me"}}, "force": {ID: "a", Force: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, p, e, direct := behindProxy(t, 0)
+			acquire(t, direct, request("a", req.Claim.Owner))
+			var stranger locks.Lease
+			p.LoseReplies(1, func() {
+				acquire(t, direct, request("a", "between"))
+				if _, err := direct.Release(ctx, locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(2 * time.Millisecond) // grants are compared by the millisecond
+				stranger = acquire(t, direct, request("a", req.Claim.Owner))
+			})
+			if _, err := e.Release(ctx, req); !errors.Is(err, locks.ErrUnavailable) {
+				t.Errorf("release: %v, want ErrUnavailable", err)
+			}
+			if live, err := direct.Check(ctx, "a", stranger.Token); err != nil || !live {
+				t.Errorf("the stranger's lease: live %v, %v", live, err)
+			}
+		})
+	}
+	t.Run("shared", func(t *testing.T) {
+		_, p, e, direct := behindProxy(t, 0)
+		for range 5 {
+			acquire(t, direct, shared("a", ""))
+		}
+		p.LoseReplies(1, func() {
+			if _, err := direct.Release(ctx, locks.ReleaseRequest{ID: "a"}); err != nil {
+				t.Error(err)
+			}
+		})
+		if _, err := e.Release(ctx, locks.ReleaseRequest{ID: "a"}); !errors.Is(err, locks.ErrUnavailable) {
+			t.Errorf("release: %v, want ErrUnavailable", err)
+		}
+		if left := len(info(t, direct, "a").Holders); left != 3 {
+			t.Errorf("two releases left %d of 5", left)
+		}
+	})
+}
+
+func TestReleaseThatNeverRanIsResent(t *testing.T) {
+	ctx := context.Background()
+	for _, req := range []locks.ReleaseRequest{{ID: "a"}, {ID: "a", Claim: locks.Claim{Owner: "me"}}, {ID: "a", Force: true}} {
+		_, p, e, direct := behindProxy(t, 0)
+		acquire(t, direct, request("a", req.Claim.Owner))
+		time.Sleep(2 * time.Millisecond) // grants are compared by the millisecond
+		p.LoseRequests(1)
+		if got, err := e.Release(ctx, req); err != nil || got.Ended != 1 {
+			t.Errorf("%+v: %+v, %v", req, got, err)
+		}
+	}
+}
+
+func TestCloseUndoesWhatWasUnderWay(t *testing.T) {
+	_, p, e, direct := behindProxy(t, 500*time.Millisecond)
+	p.HoldReplies(1)
+	done := make(chan error)
+	go func() {
+		_, err := e.Acquire(context.Background(), request("a", ""))
+		done <- err
+	}()
+	eventually(t, "the acquire has run", func() bool { return info(t, direct, "a").Held() })
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; !errors.Is(err, locks.ErrUnavailable) {
+		t.Errorf("acquire: %v", err)
+	}
+	if info(t, direct, "a").Held() {
+		t.Error("an acquire that was never answered still holds")
+	}
+}
+
+func TestDoubtThatCantBeUndoneHoldsUpNoOther(t *testing.T) {
+	s, p, e, direct := behindProxy(t, 300*time.Millisecond)
+	c, ctx := raw(t, s.Addr), context.Background()
+	p.HoldReplies(1)
+	bad := make(chan error)
+	go func() {
+		_, err := e.Acquire(ctx, request("bad", ""))
+		bad <- err
+	}()
+	eventually(t, "the acquire has run", func() bool { return info(t, direct, "bad").Held() })
+	c.Del(ctx, "candado:{bad}")
+	c.RPush(ctx, "candado:{bad}", "foreign")
+	if err := <-bad; !errors.Is(err, locks.ErrUnavailable) {
+		t.Fatalf("acquire without an answer: %v", err)
+	}
+	eventually(t, "an acquire gets no answer", func() bool { // the reply that is held may be that to the bad one's undo
+		p.HoldReplies(1)
+		_, err := e.Acquire(ctx, request("good", "me"))
+		return errors.Is(err, locks.ErrUnavailable)
+	})
+	eventually(t, "the good one's doubt is settled", func() bool { return e.(*upstream.Engine).OpenDoubts() == 1 })
+}
+
+func TestHeartbeatRaisesTheFloor(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	granting, renewing := open(t, s.URL(), 0), open(t, s.URL(), 0)
+	s.SetClock(time.Hour)
+	lease := acquire(t, granting, request("a", "me"))
+	if _, err := renewing.Heartbeat(context.Background(), locks.HeartbeatRequest{ID: "a", Claim: locks.Claim{Owner: "me"}}); err != nil {
+		t.Fatal(err)
+	}
+	s.SetClock(0)
+	s.Do("FLUSHALL")
+	if next := acquire(t, renewing, request("a", "me")); next.Token <= lease.Token {
+		t.Errorf("token %d after %d", next.Token, lease.Token)
 	}
 }

@@ -19,6 +19,7 @@ type Proxy struct {
 	mu     sync.Mutex
 	target string
 	conns  map[net.Conn]struct{}
+	ask    int    // requests to lose
 	lose   int    // replies to lose
 	lost   func() // called when a reply has been lost, before its connection ends
 	hold   bool   // whether a lost reply's connection stays open, silent
@@ -45,6 +46,14 @@ func (p *Proxy) URL() string { return "redis://" + p.Addr }
 // calling lost (which may be nil): the server has done what was asked, and
 // its client never hears of it.
 func (p *Proxy) LoseReplies(n int, lost func()) { p.set(n, lost, false) }
+
+// LoseRequests drops the next n requests and cuts their connections: the server
+// never hears of them.
+func (p *Proxy) LoseRequests(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ask = n
+}
 
 // HoldReplies drops the next n replies and leaves their connections open, so
 // that the client waits in vain.
@@ -106,7 +115,7 @@ func (p *Proxy) serve(client net.Conn) {
 	}
 	defer p.unregister(client, server)
 	p.wait.Go(func() {
-		_, _ = io.Copy(server, client)
+		_, _ = io.Copy(requests{server, p}, client)
 		_ = server.Close()
 	})
 	buf := make([]byte, 64<<10)
@@ -128,6 +137,25 @@ func (p *Proxy) serve(client net.Conn) {
 			return
 		}
 	}
+}
+
+// requests is the way to a server, on which requests may be lost.
+type requests struct {
+	net.Conn
+	p *Proxy
+}
+
+func (r requests) Write(b []byte) (int, error) {
+	r.p.mu.Lock()
+	lose := r.p.ask > 0
+	if lose {
+		r.p.ask--
+	}
+	r.p.mu.Unlock()
+	if lose {
+		return 0, net.ErrClosed
+	}
+	return r.Conn.Write(b)
 }
 
 // take says what is to become of a reply.

@@ -9,8 +9,8 @@
 -- ARGV[8]  owner; empty: anonymous
 -- Returns  {1, now, token} granted, {0, now, last} held, {-2, now} owner holds in the other mode, {-4, now} no token is left
 --
--- Invariant: at most one live exclusive lease, and none beside live shared ones; tokens of a lock strictly increase; a
--- request that was granted once is never granted again.
+-- Invariant: at most one live exclusive lease, and none beside live shared ones; tokens of a lock strictly increase; the
+-- request that was granted last is not granted again.
 local from, doubted, shared, span, who = ARGV[2], ARGV[3], ARGV[5] == '1', tonumber(ARGV[7]), ARGV[8]
 local till = span > 0 and now + span * 1000 or 0
 local next = math.max(last + 1, now, ARGV[4] + 1)

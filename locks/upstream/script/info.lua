@@ -17,6 +17,9 @@ elseif settle() > 0 then
   reply[5] = 1
   local tokens = redis.call('ZRANGE', expiries, 0, -1)
   table.sort(tokens, function(a, b) return tonumber(a) < tonumber(b) end)
-  for _, token in ipairs(tokens) do add(tonumber(token), load(token)) end
+  for _, token in ipairs(tokens) do
+    local lease = load(token)
+    if lease then add(tonumber(token), lease) end
+  end
 end
 return read(reply)

@@ -20,11 +20,15 @@ local head, last, expires, ttl, granted = 0x40, 0, 0, 0, 0
 local request, ended, count, owner = '\0\0\0\0\0\0\0\0', '\0\0\0\0\0\0', 0, ''
 local raw = redis.call('GET', key)
 if raw then
-  -- 0x40 is the format's number; flags beyond those known here belong to a later one.
-  head = string.byte(raw, 1)
-  if #raw < SIZE or head < 0x40 or head > 0x46 then return {-5, now} end
+  -- 0x40 is the format's number; flags beyond those known here belong to a later one. A token is below 2^53, which no
+  -- text of so many bytes is; what is not held exclusively has no expiry and no owner here.
+  if #raw < SIZE then return {-5, now} end
   head, last, expires, ttl, granted, request, ended, count = struct.unpack(FORMAT, raw)
   owner = string.sub(raw, SIZE + 1)
+  if head < 0x40 or head > 0x46 or head == 0x43 or last == 0 or last > 9007199254740991
+    or head % 4 ~= 1 and (expires + ttl + granted > 0 or owner ~= '') then
+    return {-5, now}
+  end
 end
 local state = head % 4 -- 0 free, 1 exclusive, 2 shared
 local exclusive = state == 1 and (expires == 0 or expires > now)

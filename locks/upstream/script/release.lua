@@ -4,10 +4,13 @@
 -- ARGV[3]  token; empty: not by token
 -- ARGV[4]  owner; empty: not by owner (both empty: the oldest anonymous lease)
 -- ARGV[5]  force: 1 to end every lease
--- Returns  {1, now, leases ended, leases left}, {0, now} the lock is free, {-1, now} others hold it
+-- ARGV[6]  sent: if this is a re-send, when the first copy was sent, in µs on this server's clock; else 0
+-- Returns  {1, now, leases ended, leases left}, {0, now} the lock is free, {-1, now} others hold it,
+--          {-6, now} a re-send, and it can't be told whether the first copy ran: nothing was done
 --
--- Invariant: a request that ended something never ends anything again, and gets the same count.
+-- Invariant: a request that ended something never ends anything again.
 local from, by_token, by_owner, force = string.sub(ARGV[2], 1, 6), ARGV[3], ARGV[4], ARGV[5] == '1'
+local sent = tonumber(ARGV[6])
 
 if state ~= 2 then
   local reply
@@ -15,6 +18,8 @@ if state ~= 2 then
     reply = {1, now, count, exclusive and 1 or 0}
   elseif not exclusive then
     reply = {0, now}
+  elseif sent > 0 and by_token == '' and (granted + 1) * 1000 > sent then
+    reply = {-6, now} -- a lease that the first copy can't have met; what it met may be over by the first copy's doing
   elseif not force and (by_token ~= '' and tonumber(by_token) ~= last or by_token == '' and by_owner ~= owner) then
     reply = {-1, now}
   else

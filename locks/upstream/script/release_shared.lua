@@ -2,6 +2,7 @@
 local holders = settle()
 if from == ended then return read({1, now, count, holders}) end
 if holders == 0 then return read({0, now}) end
+if sent > 0 and by_token == '' then return read({-6, now}) end
 if force then
   redis.call('DEL', leases, expiries, anonymous)
   ended, count = from, math.min(holders, 65535)

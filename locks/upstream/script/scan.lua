@@ -17,8 +17,11 @@ for _, key in ipairs(page[2]) do
     local head, last, expires = struct.unpack('<BI7I7', raw)
     local state = head % 4
     local held = state == 1 and (expires == 0 or expires > now)
-      or state == 2 and redis.call('ZCOUNT', key .. ':e', string.format('(%.0f', now), '+inf') > 0
-    if head >= 0x40 and head <= 0x46 and held then table.insert(reply, key) end
+    if state == 2 then
+      local live = redis.pcall('ZCOUNT', key .. ':e', string.format('(%.0f', now), '+inf')
+      held = type(live) == 'number' and live > 0
+    end
+    if head >= 0x40 and head <= 0x46 and last <= 9007199254740991 and held then table.insert(reply, key) end
   end
 end
 return reply

@@ -8,8 +8,10 @@ local leases, expiries, anonymous = key .. ':h', key .. ':e', key .. ':a'
 -- Tokens and times are doubles here: tostring would lose digits.
 local function digits(n) return string.format('%.0f', n) end
 
+-- Returns the lease with that token; nil if there is none, as when only some of the keys were lost.
 local function load(token)
-  local packed = redis.call('HGET', leases, 't' .. token)
+  local packed = token and redis.call('HGET', leases, 't' .. token)
+  if not packed then return nil end
   local flag, till, span, since, from = struct.unpack(LEASE, packed)
   return {confirmed = flag == 1, expires = till, ttl = span, granted = since, request = from,
     owner = string.sub(packed, LEASE_SIZE + 1)}
@@ -29,9 +31,9 @@ end
 -- Ends one lease.
 local function drop(token)
   local lease = load(token)
-  redis.call('HDEL', leases, 't' .. token, 'r' .. lease.request, 'o' .. lease.owner)
   redis.call('ZREM', expiries, token)
-  if lease.owner == '' then redis.call('ZREM', anonymous, token) end
+  redis.call('ZREM', anonymous, token)
+  if lease then redis.call('HDEL', leases, 't' .. token, 'r' .. lease.request, 'o' .. lease.owner) end
 end
 
 -- Settle: ends what has expired. Returns the number of live leases.

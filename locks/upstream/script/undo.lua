@@ -15,7 +15,8 @@ end
 
 local holders = settle()
 local token = holders > 0 and redis.call('HGET', leases, 'r' .. from)
-if not token or load(token).confirmed then return read({1, now, 0}) end
+local lease = load(token)
+if not lease or lease.confirmed then return read({1, now, 0}) end
 drop(token)
 after(holders - 1)
 return {1, now, 1}
