@@ -49,7 +49,10 @@ type call struct {
 	// the server's time at which the first was sent. Nil: the same.
 	again func(sent int64) []any
 
-	// Set by do:
+	// ended is called with the outcome, before Close can go on. Nil: nothing is.
+	ended func(c *call, r reply, err error)
+
+	// Set by send:
 	ran      bool  // whether the script may have run although no reply came
 	deadline int64 // server's µs after which no copy of the call runs
 }
@@ -79,6 +82,9 @@ func (e *Engine) do(ctx context.Context, c *call) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	r, err := e.send(ctx, c)
+	if c.ended != nil {
+		c.ended(c, r, err)
+	}
 	if err != nil {
 		return reply{}, unavailable(err)
 	}

@@ -135,13 +135,14 @@ func (e *Engine) Close() error {
 // Acquire implements locks.Engine.
 func (e *Engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
 	number := newNumber()
-	c := &call{script: e.scripts.acquire, key: e.keys.record(req.ID), args: []any{
-		number[:], e.doubts.of(req), e.floor.Load(), flag(req.Mode == locks.Shared), req.Limit, millis(req.TTL), string(req.Owner),
-	}}
-	r, err := e.do(ctx, c)
-	if answered := err == nil && (r.status == statusDone || r.now > c.deadline); c.ran && !answered {
-		e.doubts.add(&doubt{id: req.ID, owner: req.Owner, mode: req.Mode, number: number, deadline: c.deadline, since: time.Now()})
+	ended := func(c *call, r reply, err error) {
+		if c.ran && !answered(c, r, err) {
+			e.doubts.add(&doubt{id: req.ID, owner: req.Owner, mode: req.Mode, number: number, deadline: c.deadline, since: time.Now()})
+		}
 	}
+	r, err := e.do(ctx, &call{script: e.scripts.acquire, key: e.keys.record(req.ID), ended: ended, args: []any{
+		number[:], e.doubts.of(req), e.floor.Load(), flag(req.Mode == locks.Shared), req.Limit, millis(req.TTL), string(req.Owner),
+	}})
 	if err != nil {
 		return locks.Lease{}, fmt.Errorf("acquiring %q: %w", req.ID, err)
 	}
@@ -160,6 +161,12 @@ func (e *Engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.L
 		return locks.Lease{Token: locks.Token(token), Owner: req.Owner, Mode: req.Mode, TTL: req.TTL}, nil
 	}
 	return locks.Lease{}, fmt.Errorf("acquiring %q: %w", req.ID, r.unexpected())
+}
+
+// answered reports whether an acquire leaves no doubt: it was granted, or no
+// copy of it can run any more.
+func answered(c *call, r reply, err error) bool {
+	return err == nil && (r.status == statusDone || r.now > c.deadline)
 }
 
 // Release implements locks.Engine.
