@@ -17,6 +17,15 @@ type Engine interface {
 	// Acquire grants a lease, or returns ErrHeld. If the owner (not an
 	// anonymous one) holds the lock already in the same mode, it returns that
 	// lease with its TTL set anew; in the other mode, ErrMode.
+	//
+	// A request that waits (Wait is not 0) enters the lock's queue in the same
+	// step in which it could not be granted. Then it returns the lease, which
+	// lasts for its TTL from the moment of the grant; or ErrHeld, when the wait
+	// is over or when the same owner has asked again and waits in its place; or
+	// ErrBusy at once, when the queue is full. If ctx ends first, the request
+	// leaves the queue, and a lease that it was granted meanwhile is passed on,
+	// unless somebody else has learnt of that lease. While a lock has waiters,
+	// a request that does not wait gets ErrHeld.
 	Acquire(ctx context.Context, req AcquireRequest) (Lease, error)
 
 	// Release ends the claimed lease. Ended is 0 if the lock was free. If the
@@ -29,6 +38,11 @@ type Engine interface {
 	// ErrNotOwner if it is held and the claimed lease is not among its
 	// holders. It never creates a lease.
 	Heartbeat(ctx context.Context, req HeartbeatRequest) (Lease, error)
+
+	// Renew does a Heartbeat for each request and returns what each came to, in
+	// their order. It is for many at once: the engine takes them together where
+	// it can. Each is an atomic step of its own, and fails alone.
+	Renew(ctx context.Context, reqs []HeartbeatRequest) []Renewed
 
 	// Check reports whether token is that of a live lease of the lock.
 	Check(ctx context.Context, id ID, token Token) (bool, error)
@@ -60,6 +74,10 @@ type AcquireRequest struct {
 	Limit int
 
 	TTL time.Duration // at least 1 ms, in whole milliseconds; or NoExpiry
+
+	// Wait is how long to wait in the lock's queue if the lease can't be
+	// granted at once: 0 not at all, Forever until ctx ends.
+	Wait time.Duration
 }
 
 // Claim names the lease that a request is about: by its token, by its owner,
@@ -92,7 +110,7 @@ type ReleaseRequest struct {
 // Released says what a release did.
 type Released struct {
 	Ended int  // leases that this request ended; 0: the lock was free
-	Held  bool // whether the lock is held afterwards
+	Held  bool // whether the lock is held afterwards, also by a waiter to whom the release handed over
 }
 
 // HeartbeatRequest asks for a lease's TTL to be set anew.
@@ -103,6 +121,12 @@ type HeartbeatRequest struct {
 	// TTL is the time from now that the lease shall last, in whole
 	// milliseconds; NoExpiry; or 0 for the TTL that it was acquired with.
 	TTL time.Duration
+}
+
+// Renewed is what one of many heartbeats came to: what Heartbeat returns.
+type Renewed struct {
+	Lease Lease
+	Err   error
 }
 
 // ScanRequest asks for one page of held locks.

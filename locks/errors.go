@@ -8,7 +8,8 @@ import (
 // What an operation can end in, besides success. Engines return these, wrapped
 // or bare; compare with errors.Is.
 var (
-	// ErrHeld: the lock was not to be had. Nothing changed.
+	// ErrHeld: the lock was not to be had, at once or in the time that the
+	// request would wait. Nothing changed.
 	ErrHeld = errors.New("the lock is held")
 
 	// ErrNotOwner: the lock is held, and not by the lease that the request
@@ -18,6 +19,10 @@ var (
 	// ErrMode: the owner holds the lock already, in the other mode. Nothing
 	// changed: there is no upgrade and no downgrade.
 	ErrMode = errors.New("the owner holds the lock in another mode")
+
+	// ErrBusy: a quota is reached, such as that of a lock's waiters. Nothing was
+	// done.
+	ErrBusy = errors.New("too many requests wait for the lock")
 
 	// ErrUnavailable: the engine did not answer in time, or could not act. The
 	// outcome is unknown: ask again with the same owner or token.

@@ -17,6 +17,13 @@ const (
 	// NoExpiry, as a TTL, asks for a lease that lasts until it is released.
 	NoExpiry time.Duration = -1
 
+	// Forever, as a wait, has no end of its own.
+	Forever time.Duration = -1
+
+	// DefaultMaxWaiters is how many requests may wait for one lock unless an
+	// operator says otherwise.
+	DefaultMaxWaiters = 10_000
+
 	// Retention is how long an engine remembers a lock's last token after the
 	// lock became free.
 	Retention = 60 * time.Second

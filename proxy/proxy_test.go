@@ -105,6 +105,14 @@ func (s *scripted) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (l
 	return locks.Lease{Token: 7, TTL: req.TTL}, nil
 }
 
+func (s *scripted) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {
+	results := make([]locks.Renewed, len(reqs))
+	for i, req := range reqs {
+		results[i].Lease, results[i].Err = s.Heartbeat(ctx, req)
+	}
+	return results
+}
+
 func (s *scripted) Check(ctx context.Context, id locks.ID, token locks.Token) (bool, error) {
 	return token == 7, s.script(ctx, id, token)
 }

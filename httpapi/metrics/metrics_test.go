@@ -45,6 +45,14 @@ func (e *engine) Heartbeat(context.Context, locks.HeartbeatRequest) (locks.Lease
 	return locks.Lease{Token: 2}, e.err
 }
 
+func (e *engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {
+	results := make([]locks.Renewed, len(reqs))
+	for i, req := range reqs {
+		results[i].Lease, results[i].Err = e.Heartbeat(ctx, req)
+	}
+	return results
+}
+
 func (e *engine) Check(context.Context, locks.ID, locks.Token) (bool, error) { return true, e.err }
 
 func (e *engine) Info(_ context.Context, id locks.ID) (locks.Info, error) {

@@ -110,6 +110,15 @@ func (e *Engine) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (lea
 	return lease, err
 }
 
+// Renew implements locks.Engine.
+func (e *Engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {
+	results := make([]locks.Renewed, len(reqs))
+	for i, req := range reqs {
+		results[i].Lease, results[i].Err = e.Heartbeat(ctx, req)
+	}
+	return results
+}
+
 // Check implements locks.Engine.
 func (e *Engine) Check(ctx context.Context, id locks.ID, token locks.Token) (live bool, err error) {
 	err = e.step(ctx, "checking token of", id, false, func(l *lock, _ instant) error {

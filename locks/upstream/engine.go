@@ -223,6 +223,15 @@ func (e *Engine) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (loc
 	return locks.Lease{}, fmt.Errorf("renewing lease of %q: %w", req.ID, err)
 }
 
+// Renew implements locks.Engine.
+func (e *Engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {
+	results := make([]locks.Renewed, len(reqs))
+	for i, req := range reqs {
+		results[i].Lease, results[i].Err = e.Heartbeat(ctx, req)
+	}
+	return results
+}
+
 // Ready implements locks.Engine: the server answers, and can take writes.
 func (e *Engine) Ready(ctx context.Context) error {
 	_, err := e.do(ctx, e.readyCall())
