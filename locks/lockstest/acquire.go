@@ -168,9 +168,10 @@ func anyBytesNameAnOwner(p *probe) {
 	}
 }
 
-// contend sends the requests that ask makes, at the same time, and returns how
-// many were granted and the set of their tokens.
-func contend(p *probe, n int, ask func(i int) locks.AcquireRequest) (granted int64, tokens map[locks.Token]int) {
+// contend sends the requests that ask makes, at the same time, and does with
+// each lease that is granted what is to be done. It returns how many were
+// granted, and the set of their tokens.
+func contend(p *probe, n int, ask func(i int) locks.AcquireRequest, with ...func(locks.Engine, locks.Lease)) (granted int64, tokens map[locks.Token]int) {
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex
@@ -194,6 +195,9 @@ func contend(p *probe, n int, ask func(i int) locks.AcquireRequest) (granted int
 				return
 			}
 			count.Add(1)
+			for _, do := range with {
+				do(engine, lease)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			tokens[lease.Token]++

@@ -70,20 +70,22 @@ type duel struct {
 	expiries []time.Duration // ages at which a lease with the TTL short may expire
 	slowest  time.Duration   // that a request took
 	compared int             // replies
+	waits    int             // calls that were made to wait
 }
 
 // side is one of the engines, and the tokens it has given.
 type side struct {
 	*Fixture
-	start  time.Time
-	tokens map[locks.ID][]locks.Token
+	start   time.Time
+	tokens  map[locks.ID][]locks.Token
+	waiters waiters
 }
 
 func newDuel(t *testing.T, a, b Suite) *duel {
 	d := &duel{t: t, virtual: true}
 	for i, s := range []Suite{a, b} {
 		f := s.New(t)
-		d.sides[i] = &side{Fixture: f, tokens: map[locks.ID][]locks.Token{}}
+		d.sides[i] = &side{Fixture: f, tokens: map[locks.ID][]locks.Token{}, waiters: waiters{}}
 		d.virtual = d.virtual && f.Virtual
 	}
 	for _, s := range d.sides {
@@ -94,6 +96,7 @@ func newDuel(t *testing.T, a, b Suite) *duel {
 
 func (d *duel) close() {
 	for _, s := range d.sides {
+		s.dismiss()
 		s.Close()
 	}
 }
@@ -140,7 +143,9 @@ type reply struct {
 }
 
 // outcomes are the errors that a history may meet.
-func outcomes() []error { return []error{nil, locks.ErrHeld, locks.ErrNotOwner, locks.ErrMode} }
+func outcomes() []error {
+	return []error{nil, locks.ErrHeld, locks.ErrNotOwner, locks.ErrMode, locks.ErrBusy, locks.ErrUnavailable}
+}
 
 // outcome strips what an engine wrapped around an outcome.
 func outcome(err error) error {
@@ -173,6 +178,7 @@ func (d *duel) ask(rt *rapid.T, request string, one func(s *side) reply) reply {
 	if !d.same(replies[0], replies[1]) {
 		rt.Fatalf("%s: the first engine answers\n%+v, the second\n%+v", request, replies[0], replies[1])
 	}
+	d.rest(rt, request)
 	return replies[0]
 }
 

@@ -74,10 +74,7 @@ func closedEngineRefuses(p *probe) {
 }
 
 func enginesOnOneStoreAgree(p *probe) {
-	if p.Second == nil {
-		p.t.Skip("there is no second engine")
-	}
-	other := &probe{Fixture: &Fixture{Engine: p.Second, Advance: p.Advance, Virtual: p.Virtual}, t: p.t}
+	other := p.second()
 	token := p.grant(exclusive("a", "me"))
 	other.heldBy("a", token)
 	other.refuse(exclusive("a", "you"), locks.ErrHeld)

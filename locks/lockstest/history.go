@@ -12,9 +12,9 @@ import (
 // This file is what random histories are made of: few locks and owners, so that
 // requests meet each other.
 
-func drawID(rt *rapid.T) locks.ID {
-	return rapid.SampledFrom([]locks.ID{"a", "}%\x00"}).Draw(rt, "id")
-}
+func historyIDs() []locks.ID { return []locks.ID{"a", "}%\x00"} }
+
+func drawID(rt *rapid.T) locks.ID { return rapid.SampledFrom(historyIDs()).Draw(rt, "id") }
 
 func drawOwner(rt *rapid.T) locks.Owner {
 	return rapid.SampledFrom([]locks.Owner{"", "x", "y"}).Draw(rt, "owner")
@@ -49,7 +49,7 @@ func (c claim) on(s *side, id locks.ID) locks.Claim {
 }
 
 func (d *duel) actions() map[string]func(*rapid.T) {
-	return map[string]func(*rapid.T){
+	actions := map[string]func(*rapid.T){
 		"acquire": d.acquire,
 		"share":   d.share,
 		"release": d.release,
@@ -60,6 +60,10 @@ func (d *duel) actions() map[string]func(*rapid.T) {
 		"scan":    d.scan,
 		"advance": d.advance,
 	}
+	if d.virtual {
+		actions["wait"], actions["wait 2"], actions["leave"] = d.waitFor, d.waitFor, d.leave
+	}
+	return actions
 }
 
 func (d *duel) acquire(rt *rapid.T) {
@@ -153,5 +157,23 @@ func (d *duel) advance(rt *rapid.T) {
 	if d.virtual {
 		waits = []time.Duration{time.Microsecond, time.Millisecond, short / 2, short, 29_003 * time.Millisecond, 61_007 * time.Millisecond}
 	}
-	d.pass(rapid.SampledFrom(waits).Draw(rt, "wait"))
+	wait := rapid.SampledFrom(waits).Draw(rt, "wait")
+	for ; len(d.sides[0].waiters) > 0 && wait > step; wait -= step {
+		d.step(rt, step)
+	}
+	d.step(rt, wait)
+}
+
+// step is how much time passes at once while calls wait: an engine may take
+// those for dead of whom it has heard nothing for seconds.
+const step = time.Second
+
+func (d *duel) step(rt *rapid.T, wait time.Duration) {
+	d.pass(wait)
+	for _, s := range d.sides {
+		if s.Settle != nil && len(s.waiters) > 0 {
+			s.Settle()
+		}
+	}
+	d.rest(rt, fmt.Sprint("advance ", wait))
 }

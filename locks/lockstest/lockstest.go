@@ -74,6 +74,15 @@ type Fixture struct {
 	// Durable says that the store outlives Restart.
 	Durable bool
 
+	// MaxWaiters is how many requests the engines let wait for one lock: at
+	// least 40. 0: so many that no case fills the queue.
+	MaxWaiters int
+
+	// Settle lets the engines do what they do by themselves by now: hand over
+	// what has expired, and wake who was granted. Up to 200 ms may pass on
+	// their clock. Nil: there is nothing to do.
+	Settle func()
+
 	// Close gives back what the fixture uses. It must be harmless that Engine
 	// has been closed already.
 	Close func()
@@ -86,7 +95,9 @@ func Run(t *testing.T, s Suite) {
 			s.wrap(t, func(t *testing.T) {
 				f := s.New(t)
 				defer f.Close()
-				c.run(&probe{Fixture: f, t: t})
+				p := newProbe(f, t)
+				defer p.end()
+				c.run(p)
 			})
 		})
 	}
@@ -103,6 +114,7 @@ func cases() []testCase {
 	for _, some := range [][]testCase{
 		acquireCases(), sharedCases(), releaseCases(), heartbeatCases(), expiryCases(),
 		infoCases(), scanCases(), tokenCases(), engineCases(),
+		queueCases(), againCases(), handOverCases(), leavingCases(), renewCases(),
 	} {
 		all = append(all, some...)
 	}

@@ -64,6 +64,8 @@ type (
 	forgetsAge     struct{ locks.Engine }
 	hidesLocks     struct{ locks.Engine }
 	extendsTTL     struct{ locks.Engine }
+	refusesToWait  struct{ locks.Engine }
+	forgetsPlaces  struct{ locks.Engine }
 )
 
 func (e releasesOthers) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
@@ -110,6 +112,24 @@ func (e extendsTTL) Acquire(ctx context.Context, req locks.AcquireRequest) (lock
 	return lease, err
 }
 
+func (e refusesToWait) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
+	req.Wait = 0
+	return e.Engine.Acquire(ctx, req)
+}
+
+// An owner that waits already should keep its place; here it waits twice.
+func (e forgetsPlaces) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
+	if info, err := e.Engine.Info(ctx, req.ID); err == nil && info.Waiters > 0 && req.Wait != 0 && req.Owner == "x" {
+		req.Owner = ""
+		lease, err := e.Engine.Acquire(ctx, req)
+		if err == nil {
+			lease.Owner = "x"
+		}
+		return lease, err
+	}
+	return e.Engine.Acquire(ctx, req)
+}
+
 func TestCompareFindsFaults(t *testing.T) {
 	for name, value := range map[string]string{"rapid.seed": "1", "rapid.nofailfile": "true", "rapid.shrinktime": "0s"} {
 		before := flag.Lookup(name).Value.String()
@@ -125,6 +145,8 @@ func TestCompareFindsFaults(t *testing.T) {
 		func(e locks.Engine) locks.Engine { return forgetsAge{e} },
 		func(e locks.Engine) locks.Engine { return hidesLocks{e} },
 		func(e locks.Engine) locks.Engine { return extendsTTL{e} },
+		func(e locks.Engine) locks.Engine { return refusesToWait{e} },
+		func(e locks.Engine) locks.Engine { return forgetsPlaces{e} },
 	} {
 		t.Run(fmt.Sprintf("%T", fault(nil)), func(t *testing.T) {
 			found := &recorder{}

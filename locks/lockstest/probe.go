@@ -46,8 +46,11 @@ func bare() locks.Claim { return locks.Claim{} }
 // is not what the case says it must be.
 type probe struct {
 	*Fixture
-	t *testing.T
+	t     *testing.T
+	calls *[]*call // requests that run beside the case
 }
+
+func newProbe(f *Fixture, t *testing.T) *probe { return &probe{Fixture: f, t: t, calls: &[]*call{}} }
 
 // expire lets every lease with the TTL short run out.
 func (p *probe) expire() { p.Advance(short + slack) }

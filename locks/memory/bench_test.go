@@ -3,6 +3,8 @@ package memory_test
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -85,6 +87,63 @@ func BenchmarkSharedAmong(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+		})
+	}
+}
+
+// Workers take turns on one lock: each iteration is one hand-over.
+func BenchmarkHandOver(b *testing.B) {
+	for _, n := range []int{2, 32, 256, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			e := memory.New(memory.Options{})
+			defer e.Close()
+			ctx := context.Background()
+			var wg sync.WaitGroup
+			var turns atomic.Int64
+			b.ReportAllocs()
+			for range n {
+				wg.Go(func() {
+					for turns.Add(1) <= int64(b.N) {
+						lease, err := e.Acquire(ctx, locks.AcquireRequest{ID: "a", TTL: time.Hour, Wait: locks.Forever})
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						if _, err := e.Release(ctx, locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: lease.Token}}); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+// One waiter more comes, and leaves, behind many.
+func BenchmarkLeaveAmong(b *testing.B) {
+	for _, n := range []int{0, 100, 9_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			e := memory.New(memory.Options{})
+			acquire(b, e, locks.AcquireRequest{ID: "a", TTL: time.Hour})
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() {
+					_, _ = e.Acquire(context.Background(), locks.AcquireRequest{ID: "a", TTL: time.Hour, Wait: locks.Forever})
+				})
+			}
+			for waiters(e, "a") < n {
+				runtime.Gosched()
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := e.Acquire(context.Background(), locks.AcquireRequest{ID: "a", Owner: "me", TTL: time.Hour, Wait: 1}); err == nil {
+					b.Fatal("granted twice")
+				}
+			}
+			_ = e.Close()
+			wg.Wait()
 		})
 	}
 }

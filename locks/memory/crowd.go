@@ -20,8 +20,9 @@ type crowd struct {
 // member is one shared holder.
 type member struct {
 	lease
-	index int32         // place in expiries
-	queue *list.Element // in anonymous; nil if owned
+	index     int32         // place in expiries
+	confirmed bool          // whether the lease was renewed or acquired again
+	queue     *list.Element // in anonymous; nil if owned
 }
 
 func (m *member) before(other *member) bool { return m.expires < other.expires }
@@ -56,11 +57,17 @@ func (c *crowd) remove(ended *lease) {
 	c.expiries.remove(m)
 }
 
-// moved must follow every change of a holder's expiry.
-func (c *crowd) moved(changed *lease) {
+// renewed must follow every change of a holder's expiry.
+func (c *crowd) renewed(changed *lease) {
 	if m, ok := c.byToken.get(changed.token); ok {
+		m.confirmed = true
 		c.schedule(m)
 	}
+}
+
+func (c *crowd) confirmed(token locks.Token) bool {
+	m, ok := c.byToken.get(token)
+	return ok && m.confirmed
 }
 
 func (c *crowd) schedule(m *member) {

@@ -2,9 +2,10 @@
 // loses them with it.
 //
 // machine.go is what happens to one lock, without time or concurrency; crowd.go
-// its shared holders. shard.go gives the machine a mutex, a clock and a timer;
-// engine.go, this file, spreads locks over shards and is the whole of the
-// exported interface; scan.go lists the held ones.
+// its shared holders, queue.go those who wait for it. shard.go gives the machine
+// a mutex, a clock and a timer; engine.go, this file, spreads locks over shards
+// and is the whole of the exported interface; wait.go is how a request waits for
+// its answer; scan.go lists the held locks.
 package memory
 
 import (
@@ -38,6 +39,10 @@ type Options struct {
 	// Shards is over how many mutexes the locks are spread, at most 4096.
 	// 0 or less: 256.
 	Shards int
+
+	// MaxWaiters is how many requests may wait for one lock. 0 or less:
+	// locks.DefaultMaxWaiters.
+	MaxWaiters int
 }
 
 func (o Options) withDefaults() Options {
@@ -51,12 +56,15 @@ func (o Options) withDefaults() Options {
 		o.Shards = defaultShards
 	}
 	o.Shards = min(o.Shards, maxShards)
+	if o.MaxWaiters <= 0 {
+		o.MaxWaiters = locks.DefaultMaxWaiters
+	}
 	return o
 }
 
 // Engine is a locks.Engine that keeps everything in the process. Leases end
-// within 100 ms of their expiry also when nobody asks, and their memory is
-// given back. It is safe for concurrent use.
+// within 100 ms of their expiry also when nobody asks, which hands over to who
+// waits, and their memory is given back. It is safe for concurrent use.
 type Engine struct {
 	options Options
 	start   time.Time
@@ -85,17 +93,21 @@ func New(options Options) *Engine {
 // Acquire implements locks.Engine. It returns locks.ErrUnavailable also if there
 // is no token left, which is so when the clock is past the year 2255.
 func (e *Engine) Acquire(ctx context.Context, req locks.AcquireRequest) (lease locks.Lease, err error) {
+	var w *waiter
 	err = e.step(ctx, "acquiring", req.ID, true, func(l *lock, now instant) (err error) {
-		lease, err = l.acquire(req, now, e.mint)
+		lease, w, err = l.acquire(req, now, e, e.options.MaxWaiters)
 		return err
 	})
+	if w != nil {
+		return e.wait(ctx, w)
+	}
 	return lease, err
 }
 
 // Release implements locks.Engine.
 func (e *Engine) Release(ctx context.Context, req locks.ReleaseRequest) (released locks.Released, err error) {
 	err = e.step(ctx, "releasing", req.ID, false, func(l *lock, now instant) (err error) {
-		released, err = l.release(req, now)
+		released, err = l.release(req, now, e)
 		return err
 	})
 	return released, err
@@ -167,8 +179,9 @@ func (e *Engine) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Close forgets every lock and stops every timer. Later operations return
-// locks.ErrShutdown. Closing again does nothing. The error is always nil.
+// Close ends every wait, forgets every lock and stops every timer. Waiting
+// requests and later operations return locks.ErrShutdown. Closing again does
+// nothing. The error is always nil.
 func (e *Engine) Close() error {
 	for i := range e.shards {
 		e.shards[i].close()
@@ -181,8 +194,10 @@ func (e *Engine) step(ctx context.Context, action string, id locks.ID, create bo
 	if err := ended(ctx); err != nil {
 		return fmt.Errorf("%s %q: %w", action, id, err)
 	}
-	return e.shards[e.shardOf(e.position(id))].step(action, id, create, do)
+	return e.shardFor(id).step(action, id, create, do)
 }
+
+func (e *Engine) shardFor(id locks.ID) *shard { return &e.shards[e.shardOf(e.position(id))] }
 
 // ended returns nil, or locks.ErrUnavailable with the reason why ctx is over.
 func ended(ctx context.Context) error {

@@ -36,16 +36,28 @@ type lease struct {
 }
 
 // lock is the state of one lock. It is small because most locks are held by
-// one exclusive holder: what shared holders need lies behind a pointer.
+// one exclusive holder: what shared holders and waiters need lies behind a pointer.
 type lock struct {
-	id       locks.ID
-	sole     lease       // the holder, if mode is Exclusive
-	crowd    *crowd      // the holders, if mode is Shared
-	last     locks.Token // the highest token granted; 0 if unknown
-	deadline instant     // when time alone changes the lock next
-	index    int32       // place in the shard's heap of deadlines
-	mode     locks.Mode
-	counted  bool // whether the shard's count of held locks includes it
+	id        locks.ID
+	sole      lease       // the holder, if mode is Exclusive
+	annex     *annex      // nil unless mode is Shared or somebody waits
+	last      locks.Token // the highest token granted; 0 if unknown
+	deadline  instant     // when time alone changes the lock next
+	index     int32       // place in the shard's heap of deadlines
+	mode      locks.Mode
+	counted   bool // whether the shard's count of held locks includes it
+	confirmed bool // whether the sole holder's lease was renewed or acquired again
+}
+
+// annex is what few locks need. An exclusive lock that nobody waits for has none.
+type annex struct {
+	crowd crowd // the holders, if the lock's mode is Shared
+	queue queue // who waits; empty unless the lock is held
+}
+
+// minter makes the token of a new lease from the lock's last one.
+type minter interface {
+	mint(last locks.Token) (locks.Token, error)
 }
 
 // newLock returns the lock that nothing is known about: free, never granted.
@@ -58,9 +70,29 @@ func (l *lock) held() bool              { return l.mode != locks.Free }
 // unknown reports whether nothing is left of the lock that is worth keeping.
 func (l *lock) unknown() bool { return l.mode == locks.Free && l.last == 0 }
 
-// settle drops the leases that are over, and the last token once its retention
-// is. A queue would be served here: after leases are dropped, grant what can be.
-func (l *lock) settle(now instant) {
+// crowd returns the shared holders; the lock must be held shared.
+func (l *lock) crowd() *crowd { return &l.annex.crowd }
+
+// extended returns the lock's annex, and makes it if there is none.
+func (l *lock) extended() *annex {
+	if l.annex == nil {
+		l.annex = &annex{}
+	}
+	return l.annex
+}
+
+// trim gives up the annex if it is not needed any more. It must follow each
+// step that takes the last holder or the last waiter away.
+func (l *lock) trim() {
+	if l.mode != locks.Shared && l.waiters() == 0 {
+		l.annex = nil
+	}
+}
+
+// settle drops the leases that are over, hands the lock over to who waits for
+// it, and drops the last token once its retention is over. A lock that waiters
+// get keeps its last token: it has not been free in between.
+func (l *lock) settle(now instant, tokens minter) {
 	switch {
 	case now < l.deadline:
 		return
@@ -69,6 +101,7 @@ func (l *lock) settle(now instant) {
 	case l.mode == locks.Shared:
 		l.settleShared(now)
 	}
+	l.serve(now, tokens)
 	if l.mode == locks.Free && l.deadline <= now {
 		l.last = 0
 	}
@@ -76,7 +109,7 @@ func (l *lock) settle(now instant) {
 
 func (l *lock) settleShared(now instant) {
 	for l.deadline <= now {
-		over := l.crowd.earliest()
+		over := l.crowd().earliest()
 		l.drop(over, over.expires)
 		if !l.held() {
 			return
@@ -84,18 +117,23 @@ func (l *lock) settleShared(now instant) {
 	}
 }
 
-// free leaves the lock without a holder from the instant at on.
+// free leaves the lock without a holder from the instant at on. Who waits is
+// then to be served.
 func (l *lock) free(at instant) {
-	l.mode, l.sole, l.crowd = locks.Free, lease{}, nil
+	if l.mode == locks.Shared {
+		l.annex.crowd = crowd{}
+	}
+	l.mode, l.sole = locks.Free, lease{}
 	l.deadline = after(at, locks.Retention)
+	l.trim()
 }
 
 // drop ends one lease of the lock, at the instant given.
 func (l *lock) drop(ended *lease, at instant) {
 	if l.mode == locks.Shared {
-		l.crowd.remove(ended)
-		if l.crowd.len() > 0 {
-			l.deadline = l.crowd.deadline()
+		l.crowd().remove(ended)
+		if l.crowd().len() > 0 {
+			l.deadline = l.crowd().deadline()
 			return
 		}
 	}
@@ -106,30 +144,35 @@ func (l *lock) drop(ended *lease, at instant) {
 func (l *lock) claimed(c locks.Claim) *lease {
 	switch {
 	case l.mode == locks.Shared:
-		return l.crowd.claimed(c)
+		return l.crowd().claimed(c)
 	case l.mode == locks.Exclusive && c.Matches(l.sole.token, l.sole.owner):
 		return &l.sole
 	}
 	return nil
 }
 
-// acquire grants a lease whose token mint makes from the lock's last one, or
-// renews the one that the owner has.
-func (l *lock) acquire(req locks.AcquireRequest, now instant, mint func(last locks.Token) (locks.Token, error)) (locks.Lease, error) {
+// acquire grants a lease, or renews the one that the owner has. If a request
+// that waits can't be granted at once, it enters the queue, which takes up to
+// most of them, and acquire returns it as a waiter.
+func (l *lock) acquire(req locks.AcquireRequest, now instant, tokens minter, most int) (locks.Lease, *waiter, error) {
 	if req.Owner != "" {
 		if mine := l.claimed(locks.Claim{Owner: req.Owner}); mine != nil {
-			return l.reacquire(mine, req, now)
+			lease, err := l.reacquire(mine, req, now)
+			return lease, nil, err
 		}
 	}
-	if !l.admits(req) {
-		return locks.Lease{}, locks.ErrHeld
+	switch {
+	case l.waiters() == 0 && l.admits(req):
+		lease, err := l.grant(req, now, tokens)
+		return lease, nil, err
+	case req.Wait == 0:
+		return locks.Lease{}, nil, locks.ErrHeld
 	}
-	token, err := mint(l.last)
-	if err != nil {
-		return locks.Lease{}, err
+	w, err := l.enter(req, most)
+	if err == nil {
+		l.serve(now, tokens) // an owner that asked again at the head may ask for less than before
 	}
-	l.grant(lease{token: token, owner: req.Owner, ttl: req.TTL, granted: now, expires: after(now, req.TTL)}, req.Mode)
-	return locks.Lease{Token: token, Owner: req.Owner, Mode: req.Mode, TTL: req.TTL}, nil
+	return locks.Lease{}, w, err
 }
 
 func (l *lock) reacquire(mine *lease, req locks.AcquireRequest, now instant) (locks.Lease, error) {
@@ -141,56 +184,63 @@ func (l *lock) reacquire(mine *lease, req locks.AcquireRequest, now instant) (lo
 }
 
 // admits reports whether the lock can be granted to somebody who does not hold
-// it. With a queue, it would have to be empty too.
+// it, if nobody waits who has been there before.
 func (l *lock) admits(req locks.AcquireRequest) bool {
 	switch l.mode {
 	case locks.Free:
 		return true
 	case locks.Shared:
-		return req.Mode == locks.Shared && (req.Limit == 0 || l.crowd.len() < req.Limit)
+		return req.Mode == locks.Shared && (req.Limit == 0 || l.crowd().len() < req.Limit)
 	}
 	return false
 }
 
-func (l *lock) grant(granted lease, mode locks.Mode) {
-	l.mode, l.last = mode, granted.token
-	if mode == locks.Exclusive {
-		l.sole, l.deadline = granted, granted.expires
-		return
+// grant makes a lease. It fails, and changes nothing, if there is no token left.
+func (l *lock) grant(req locks.AcquireRequest, now instant, tokens minter) (locks.Lease, error) {
+	token, err := tokens.mint(l.last)
+	if err != nil {
+		return locks.Lease{}, err
 	}
-	if l.crowd == nil {
-		l.crowd = &crowd{}
+	granted := lease{token: token, owner: req.Owner, ttl: req.TTL, granted: now, expires: after(now, req.TTL)}
+	l.mode, l.last = req.Mode, token
+	if req.Mode == locks.Exclusive {
+		l.sole, l.deadline, l.confirmed = granted, granted.expires, false
+	} else {
+		l.extended().crowd.add(granted)
+		l.deadline = l.crowd().deadline()
 	}
-	l.crowd.add(granted)
-	l.deadline = l.crowd.deadline()
+	return locks.Lease{Token: token, Owner: req.Owner, Mode: req.Mode, TTL: req.TTL}, nil
 }
 
-// renew makes a lease of the lock last for ttl from now on.
+// renew makes a lease of the lock last for ttl from now on. Who asks for that
+// knows of the lease.
 func (l *lock) renew(mine *lease, ttl time.Duration, now instant) locks.Lease {
 	mine.expires = after(now, ttl)
 	if l.mode == locks.Shared {
-		l.crowd.moved(mine)
-		l.deadline = l.crowd.deadline()
+		l.crowd().renewed(mine)
+		l.deadline = l.crowd().deadline()
 	} else {
-		l.deadline = mine.expires
+		l.deadline, l.confirmed = mine.expires, true
 	}
 	return locks.Lease{Token: mine.token, Owner: mine.owner, Mode: l.mode, TTL: ttl}
 }
 
-func (l *lock) release(req locks.ReleaseRequest, now instant) (locks.Released, error) {
+func (l *lock) release(req locks.ReleaseRequest, now instant, tokens minter) (locks.Released, error) {
 	if !l.held() {
 		return locks.Released{}, nil
 	}
 	if req.Force {
 		ended := l.holders()
 		l.free(now)
-		return locks.Released{Ended: ended}, nil
+		l.serve(now, tokens)
+		return locks.Released{Ended: ended, Held: l.held()}, nil
 	}
 	mine := l.claimed(req.Claim)
 	if mine == nil {
 		return locks.Released{Held: true}, locks.ErrNotOwner
 	}
 	l.drop(mine, now)
+	l.serve(now, tokens)
 	return locks.Released{Ended: 1, Held: l.held()}, nil
 }
 
@@ -218,20 +268,20 @@ func (l *lock) holders() int {
 	case locks.Exclusive:
 		return 1
 	case locks.Shared:
-		return l.crowd.len()
+		return l.crowd().len()
 	}
 	return 0
 }
 
 // info describes the lock; its holders come in no particular order.
 func (l *lock) info(now instant) locks.Info {
-	info := locks.Info{ID: l.id, Mode: l.mode, LastToken: l.last}
+	info := locks.Info{ID: l.id, Mode: l.mode, Waiters: l.waiters(), LastToken: l.last}
 	switch l.mode {
 	case locks.Exclusive:
 		info.Holders = []locks.Holder{l.sole.holder(locks.Exclusive, now)}
 	case locks.Shared:
-		info.Holders = make([]locks.Holder, 0, l.crowd.len())
-		for each := range l.crowd.all() {
+		info.Holders = make([]locks.Holder, 0, l.crowd().len())
+		for each := range l.crowd().all() {
 			info.Holders = append(info.Holders, each.holder(locks.Shared, now))
 		}
 	}

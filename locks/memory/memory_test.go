@@ -18,13 +18,19 @@ func suite(options memory.Options) lockstest.Suite {
 		New: func(*testing.T) *lockstest.Fixture {
 			var step atomic.Int64 // by how much the wall clock has been set
 			options := options
+			options.MaxWaiters = 40
 			options.Wall = func() time.Time { return time.Now().Add(time.Duration(step.Load())) }
 			f := &lockstest.Fixture{
-				Engine:   memory.New(options),
-				Now:      options.Wall,
-				Advance:  time.Sleep,
-				Virtual:  true,
-				StepWall: func(d time.Duration) { step.Add(int64(d)) },
+				Engine:     memory.New(options),
+				Now:        options.Wall,
+				Advance:    time.Sleep,
+				Virtual:    true,
+				StepWall:   func(d time.Duration) { step.Add(int64(d)) },
+				MaxWaiters: options.MaxWaiters,
+				Settle: func() {
+					time.Sleep(100 * time.Millisecond)
+					synctest.Wait()
+				},
 			}
 			f.Close = func() { _ = f.Engine.Close() }
 			f.Restart = func() {

@@ -11,7 +11,8 @@ import (
 
 const (
 	// grid is the spacing of the moments at which a shard's timer may fire: a
-	// deadline waits for the next one, so that many of them cost one firing.
+	// deadline waits for the next one, so that many of them cost one firing. When
+	// a lock is handed over by itself depends on no other lock then.
 	grid = 50 * time.Millisecond
 
 	// sweepMost is how many locks are settled before others get the mutex.
@@ -51,7 +52,7 @@ func (s *shard) step(action string, id locks.ID, create bool, do func(l *lock, n
 		l = newLock(id)
 	}
 	now := s.engine.now()
-	l.settle(now)
+	l.settle(now, s.engine)
 	err := do(l, now)
 	s.keep(l, known)
 	s.arm(now)
@@ -90,7 +91,7 @@ func (s *shard) arm(now instant) {
 	if s.deadlines.len() == 0 {
 		return
 	}
-	due := s.deadlines.first().deadline/instant(grid)*instant(grid) + instant(grid)
+	due := (s.deadlines.first().deadline + instant(grid) - 1) / instant(grid) * instant(grid)
 	if s.armed != 0 && s.armed <= due {
 		return
 	}
@@ -133,18 +134,24 @@ func (s *shard) settleDue(now instant, most int) (more bool) {
 			return true
 		}
 		l := s.deadlines.first()
-		l.settle(now)
+		l.settle(now, s.engine)
 		s.keep(l, true)
 	}
 	return false
 }
 
-// close forgets every lock and stops the timer. A sweep that has begun but not
-// got the mutex yet finds the shard closed and ends.
+// close ends every wait, forgets every lock and stops the timer. A sweep that
+// has begun but not got the mutex yet finds the shard closed and ends.
 func (s *shard) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
 	s.closed = true
+	for _, l := range s.locks.m {
+		l.dismiss(locks.ErrShutdown)
+	}
 	s.locks, s.deadlines = table[locks.ID, *lock]{}, heap[*lock]{}
 	s.held.Store(0)
 	if s.timer != nil {

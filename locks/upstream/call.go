@@ -21,6 +21,7 @@ const maxSends = 4
 
 // The statuses that a script's reply begins with.
 const (
+	statusWaits    = 2
 	statusDone     = 1
 	statusNone     = 0 // held, or free
 	statusNotOwner = -1
@@ -29,20 +30,21 @@ const (
 	statusNoToken  = -4
 	statusForeign  = -5
 	statusUnknown  = -6
+	statusFull     = -7
 )
 
 // A call is one operation on its way to the server.
 type call struct {
 	script script
+	id     locks.ID // of the lock; empty if it is about none
 	key    string
-	args   []any // after the deadline
+	args   []any // after those that all scripts about a lock share
 
 	// once: it must not be sent again after a connection broke, since a second
 	// run could do something else.
 	once bool
 
-	// timeless: the script takes no deadline, for it does nothing that could
-	// come too late.
+	// timeless: it is right whenever it comes, and has no deadline.
 	timeless bool
 
 	// again returns what the arguments are to be from the second copy on, given
@@ -94,14 +96,10 @@ func (e *Engine) do(ctx context.Context, c *call) (reply, error) {
 // send sends the call as often as it may. Its errors are the client library's.
 func (e *Engine) send(ctx context.Context, c *call) (reply, error) {
 	until, _ := ctx.Deadline()
-	if !c.timeless && !e.clock.known() {
-		// Without the server's time there is no deadline to give. One more round trip, once.
-		now, err := e.client.Time(ctx).Result()
-		if err != nil {
-			e.health.failed(err)
+	if c.id != "" && !c.timeless {
+		if err := e.learnTime(ctx); err != nil {
 			return reply{}, err
 		}
-		e.clock.seen(now.UnixMicro())
 	}
 	var last error
 	sent := e.clock.at(time.Now())
@@ -112,7 +110,7 @@ func (e *Engine) send(ctx context.Context, c *call) (reply, error) {
 		r, err := e.once(ctx, c, until)
 		switch {
 		case err == nil && r.status == statusLate:
-			last = errors.New("the server's clock is past the request's deadline")
+			last = errLate
 			if time.Until(until) <= 0 {
 				return reply{}, last
 			}
@@ -135,14 +133,7 @@ func (e *Engine) send(ctx context.Context, c *call) (reply, error) {
 // once sends the call a single time: EVALSHA, and EVAL if the server says that
 // it does not know the script, which proves that nothing ran.
 func (e *Engine) once(ctx context.Context, c *call, until time.Time) (reply, error) {
-	args := make([]any, 0, 5+len(c.args))
-	args = append(args, "evalsha", c.script.sha, 1, c.key)
-	if !c.timeless {
-		deadline := e.clock.at(until)
-		c.deadline = max(c.deadline, deadline)
-		args = append(args, deadline)
-	}
-	args = append(args, c.args...)
+	args := e.command(c, until)
 	cmd := redis.NewCmd(ctx, args...)
 	err := e.client.Process(ctx, cmd)
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
@@ -156,7 +147,24 @@ func (e *Engine) once(ctx context.Context, c *call, until time.Time) (reply, err
 	return e.parse(c, cmd.Val())
 }
 
-// parse checks the shape that all replies share.
+// command returns the call as an EVALSHA. Scripts about a lock share their
+// first arguments.
+func (e *Engine) command(c *call, until time.Time) []any {
+	args := make([]any, 0, 7+len(c.args))
+	args = append(args, "evalsha", c.script.sha, 1, c.key)
+	if c.id != "" {
+		deadline := int64(0)
+		if !c.timeless {
+			deadline = e.clock.at(until)
+			c.deadline = max(c.deadline, deadline)
+		}
+		args = append(args, deadline, e.floor.Load(), e.waiting.self)
+	}
+	return append(args, c.args...)
+}
+
+// parse checks the shape that all replies share, and passes on the news that
+// some end with.
 func (e *Engine) parse(c *call, v any) (reply, error) {
 	fields, ok := v.([]any)
 	if !ok || len(fields) < 2 {
@@ -176,8 +184,19 @@ func (e *Engine) parse(c *call, v any) (reply, error) {
 	case statusUnknown:
 		return reply{}, errors.New("the connection broke, and whether the lease was released can't be told")
 	}
-	return reply{status: status, now: now, fields: fields[2:]}, nil
+	fields = fields[2:]
+	if n := len(fields); n > 0 {
+		if news, ok := fields[n-1].([]any); ok {
+			fields = fields[:n-1]
+			if err := e.waiting.read(c.id, news); err != nil {
+				return reply{}, err
+			}
+		}
+	}
+	return reply{status: status, now: now, fields: fields}, nil
 }
+
+var errLate = errors.New("the server's clock is past the request's deadline")
 
 // errRefused: the script answered that it did nothing.
 var errRefused = errors.New("the script refused")

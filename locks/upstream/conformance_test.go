@@ -8,6 +8,7 @@ import (
 	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/lockstest"
 	"github.com/goodjobtech/candado/locks/memory"
+	"github.com/goodjobtech/candado/locks/upstream"
 	"github.com/goodjobtech/candado/locks/upstream/redistest"
 )
 
@@ -25,13 +26,15 @@ func suite(t *testing.T) lockstest.Suite {
 		s.Do("FLUSHALL")
 		var copied map[string]dumped
 		f := &lockstest.Fixture{
-			Engine:   open(t, s.URL(), 0),
-			Second:   open(t, s.URL(), 0),
+			Engine:   openLimited(t, s.URL()),
+			Second:   openLimited(t, s.URL()),
 			Now:      clock.Now,
 			Advance:  advance,
 			Virtual:  true,
 			Empty:    func() { s.Do("FLUSHALL") },
 			Durable:  true,
+
+			MaxWaiters: fewWaiters,
 			Remember: func() { copied = dump(t, s) },
 			FallBack: func() { restore(t, s, copied) },
 			// A step of the server's clock is time that passes, or comes again, for its leases too.
@@ -40,10 +43,19 @@ func suite(t *testing.T) lockstest.Suite {
 		f.Close = func() { _, _ = f.Engine.Close(), f.Second.Close() }
 		f.Restart = func() {
 			_ = f.Engine.Close()
-			f.Engine = open(t, s.URL(), 0)
+			f.Engine = openLimited(t, s.URL())
 		}
+		f.Settle = func() { upstream.Settle(f.Engine, f.Second) }
 		return f
 	}}
+}
+
+// fewWaiters is how many requests the engines of the suite let wait.
+const fewWaiters = 40
+
+func openLimited(t *testing.T, url string) locks.Engine {
+	t.Helper()
+	return openWith(t, upstream.Options{URL: url, MaxWaiters: fewWaiters})
 }
 
 // dumped is a key's value and its expiry, Unix ms; 0: none.
@@ -78,8 +90,10 @@ func restore(t *testing.T, s *redistest.Server, all map[string]dumped) {
 func embedded() lockstest.Suite {
 	return lockstest.Suite{New: func(*testing.T) *lockstest.Fixture {
 		clock := lockstest.NewClock(time.Now().Truncate(time.Millisecond))
-		e := memory.New(memory.Options{Now: clock.Now})
-		return &lockstest.Fixture{Engine: e, Now: clock.Now, Advance: clock.Advance, Virtual: true, Close: func() { _ = e.Close() }}
+		e := memory.New(memory.Options{Now: clock.Now, MaxWaiters: fewWaiters})
+		return &lockstest.Fixture{
+			Engine: e, Now: clock.Now, Advance: clock.Advance, Virtual: true, MaxWaiters: fewWaiters, Close: func() { _ = e.Close() },
+		}
 	}}
 }
 

@@ -39,6 +39,10 @@ type doubt struct {
 	since    time.Time
 }
 
+func newDoubt(req locks.AcquireRequest, n number, deadline int64) *doubt {
+	return &doubt{id: req.ID, owner: req.Owner, mode: req.Mode, number: n, deadline: deadline, since: time.Now()}
+}
+
 // contender is what tells whether a request asks again for what a doubt asked.
 type contender struct {
 	id    locks.ID

@@ -33,6 +33,10 @@ type Options struct {
 	Prefix  string        // of every key; default "candado:"
 	Timeout time.Duration // of an operation, all its re-sends included; default 2 s
 	Log     *slog.Logger  // default: nothing is logged
+
+	// MaxWaiters is how many requests may wait for one lock. 0:
+	// locks.DefaultMaxWaiters.
+	MaxWaiters int
 }
 
 // Engine keeps locks in a Redis server. It implements locks.Engine; its methods
@@ -45,6 +49,8 @@ type Engine struct {
 	clock   *clock
 	doubts  *doubts
 	health  *health
+	waiting *waiting
+	most    int          // requests that may wait for one lock
 	floor   atomic.Int64 // the highest token seen
 	closed  atomic.Bool
 	running sync.RWMutex // read-locked by each operation under way
@@ -65,6 +71,9 @@ func Open(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.MaxWaiters == 0 {
+		o.MaxWaiters = locks.DefaultMaxWaiters
+	}
 	keys, err := newKeys(o.Prefix)
 	if err != nil {
 		return nil, err
@@ -84,7 +93,10 @@ func Open(o Options) (*Engine, error) {
 		clock:   newClock(),
 		doubts:  newDoubts(),
 		health:  &health{log: o.Log.With("upstream", opts.Addr)},
+		waiting: newWaiting(),
+		most:    o.MaxWaiters,
 	}
+	e.waiting.estimate, e.waiting.tend = e.clock, e.tend
 	e.doubts.start(e.undo)
 	return e, nil
 }
@@ -110,9 +122,10 @@ func clientOptions(o Options) (*redis.Options, error) {
 	return opts, nil
 }
 
-// Close stops the engine. If the server answers, it first waits for the
-// operations under way, and tries once more, for up to a second, to undo the
-// acquires that got no answer. Leases stay.
+// Close stops the engine: requests that wait leave their queues and return
+// ErrShutdown. If the server answers, Close waits for the operations under way,
+// and tries once more, for up to a second, to undo the acquires that got no
+// answer. Leases stay.
 func (e *Engine) Close() error {
 	if e.closed.Swap(true) {
 		return nil
@@ -120,9 +133,11 @@ func (e *Engine) Close() error {
 	if e.health.away.Load() {
 		// What is under way waits for an answer in vain; closing ends it.
 		err := e.client.Close()
+		e.waiting.close()
 		e.doubts.stop()
 		return err
 	}
+	e.waiting.close()
 	e.running.Lock()
 	defer e.running.Unlock()
 	e.doubts.stop()
@@ -134,33 +149,64 @@ func (e *Engine) Close() error {
 
 // Acquire implements locks.Engine.
 func (e *Engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
-	number := newNumber()
-	ended := func(c *call, r reply, err error) {
-		if c.ran && !answered(c, r, err) {
-			e.doubts.add(&doubt{id: req.ID, owner: req.Owner, mode: req.Mode, number: number, deadline: c.deadline, since: time.Now()})
-		}
+	if req.Wait != 0 {
+		return e.wait(ctx, req)
 	}
-	r, err := e.do(ctx, &call{script: e.scripts.acquire, key: e.keys.record(req.ID), ended: ended, args: []any{
-		number[:], e.doubts.of(req), e.floor.Load(), flag(req.Mode == locks.Shared), req.Limit, millis(req.TTL), string(req.Owner),
-	}})
+	c := e.acquireCall(req, newNumber(), "")
+	r, err := e.do(ctx, c)
 	if err != nil {
 		return locks.Lease{}, fmt.Errorf("acquiring %q: %w", req.ID, err)
 	}
+	lease, _, err := e.acquired(req, r)
+	return lease, err
+}
+
+// acquireCall is a request's acquire. Its place in the queue is empty if it
+// does not wait, 0 if it has none yet. An acquire that is not answered becomes a
+// doubt.
+func (e *Engine) acquireCall(req locks.AcquireRequest, n number, place any) *call {
+	return &call{
+		script: e.scripts.acquire, id: req.ID, key: e.keys.record(req.ID),
+		args: []any{
+			n[:], e.doubts.of(req), flag(req.Mode == locks.Shared), req.Limit, millis(req.TTL), string(req.Owner), place, e.most,
+		},
+		ended: func(c *call, r reply, err error) {
+			if c.ran && !answered(c, r, err) {
+				e.doubts.add(newDoubt(req, n, c.deadline))
+			}
+		},
+	}
+}
+
+// acquired reads the reply to an acquire: the lease, or the place at which the
+// request waits.
+func (e *Engine) acquired(req locks.AcquireRequest, r reply) (lease locks.Lease, place int64, err error) {
 	switch r.status {
 	case statusMode:
-		return locks.Lease{}, locks.ErrMode
-	case statusNone, statusDone:
+		return lease, 0, locks.ErrMode
+	case statusFull:
+		return lease, 0, locks.ErrBusy
+	case statusNone, statusDone, statusWaits:
 		var token int64
 		if err := r.scan(&token); err != nil {
-			return locks.Lease{}, fmt.Errorf("acquiring %q: %w", req.ID, err)
+			return lease, 0, fmt.Errorf("acquiring %q: %w", req.ID, err)
 		}
 		e.saw(token)
-		if r.status == statusNone {
-			return locks.Lease{}, locks.ErrHeld
+		switch r.status {
+		case statusNone:
+			return lease, 0, locks.ErrHeld
+		case statusDone:
+			return leaseOf(req, token), 0, nil
 		}
-		return locks.Lease{Token: locks.Token(token), Owner: req.Owner, Mode: req.Mode, TTL: req.TTL}, nil
+		if err := r.scan(&place); err == nil && place > 0 {
+			return lease, place, nil
+		}
 	}
-	return locks.Lease{}, fmt.Errorf("acquiring %q: %w", req.ID, r.unexpected())
+	return lease, 0, fmt.Errorf("acquiring %q: %w", req.ID, r.unexpected())
+}
+
+func leaseOf(req locks.AcquireRequest, token int64) locks.Lease {
+	return locks.Lease{Token: locks.Token(token), Owner: req.Owner, Mode: req.Mode, TTL: req.TTL}
 }
 
 // answered reports whether an acquire leaves no doubt: it was granted, or no
@@ -175,7 +221,7 @@ func (e *Engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.R
 	args := func(sent int64) []any {
 		return []any{number[:], token(req.Claim.Token), string(req.Claim.Owner), flag(req.Force), sent}
 	}
-	r, err := e.do(ctx, &call{script: e.scripts.release, key: e.keys.record(req.ID), args: args(0), again: args})
+	r, err := e.do(ctx, &call{script: e.scripts.release, id: req.ID, key: e.keys.record(req.ID), args: args(0), again: args})
 	if err == nil {
 		switch r.status {
 		case statusNone:
@@ -194,44 +240,6 @@ func (e *Engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.R
 	return locks.Released{}, fmt.Errorf("releasing %q: %w", req.ID, err)
 }
 
-// Heartbeat implements locks.Engine.
-func (e *Engine) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (locks.Lease, error) {
-	ttl := any("")
-	if req.TTL != 0 {
-		ttl = millis(req.TTL)
-	}
-	r, err := e.do(ctx, &call{script: e.scripts.heartbeat, key: e.keys.record(req.ID), once: req.Claim.Bare(), args: []any{
-		token(req.Claim.Token), string(req.Claim.Owner), ttl,
-	}})
-	if err == nil {
-		switch r.status {
-		case statusNone:
-			return locks.Lease{}, nil
-		case statusNotOwner:
-			return locks.Lease{}, locks.ErrNotOwner
-		case statusDone:
-			var token, ms, mode int64
-			var owner string
-			if err = r.scan(&token, &ms, &mode, &owner); err == nil {
-				e.saw(token)
-				return locks.Lease{Token: locks.Token(token), Owner: locks.Owner(owner), Mode: locks.Mode(mode), TTL: duration(ms, 0)}, nil
-			}
-		default:
-			err = r.unexpected()
-		}
-	}
-	return locks.Lease{}, fmt.Errorf("renewing lease of %q: %w", req.ID, err)
-}
-
-// Renew implements locks.Engine.
-func (e *Engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {
-	results := make([]locks.Renewed, len(reqs))
-	for i, req := range reqs {
-		results[i].Lease, results[i].Err = e.Heartbeat(ctx, req)
-	}
-	return results
-}
-
 // Ready implements locks.Engine: the server answers, and can take writes.
 func (e *Engine) Ready(ctx context.Context) error {
 	_, err := e.do(ctx, e.readyCall())
@@ -247,9 +255,13 @@ func (e *Engine) readyCall() *call {
 func (e *Engine) undo(ctx context.Context, d *doubt) (now int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
-	// No deadline (0): an undo is right whenever it comes.
-	r, err := e.send(ctx, &call{script: e.scripts.undo, key: e.keys.record(d.id), timeless: true, args: []any{0, d.number[:]}})
+	r, err := e.send(ctx, e.undoCall(d.id, d.number))
 	return r.now, err
+}
+
+// undoCall takes a request back. It is right whenever it comes.
+func (e *Engine) undoCall(id locks.ID, n number) *call {
+	return &call{script: e.scripts.undo, id: id, key: e.keys.record(id), timeless: true, args: []any{n[:]}}
 }
 
 // saw raises the floor of the tokens to come.

@@ -14,7 +14,12 @@ import (
 // open returns an engine on the server at url that is closed with the test.
 func open(t testing.TB, url string, timeout time.Duration) *upstream.Engine {
 	t.Helper()
-	e, err := upstream.Open(upstream.Options{URL: url, Timeout: timeout})
+	return openWith(t, upstream.Options{URL: url, Timeout: timeout})
+}
+
+func openWith(t testing.TB, o upstream.Options) *upstream.Engine {
+	t.Helper()
+	e, err := upstream.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}

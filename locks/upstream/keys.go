@@ -30,6 +30,10 @@ func (k keys) record(id locks.ID) string {
 	return k.prefix + "{" + escapeID.Replace(string(id)) + "}"
 }
 
+// channel is where a candado hears what becomes of its requests. The script
+// queue.lua makes the same name.
+func (k keys) channel(self string) string { return k.prefix + "news:" + self }
+
 // none is a key that never exists.
 func (k keys) none() string { return k.prefix + ":w" }
 

@@ -11,7 +11,7 @@ import (
 
 // Check implements locks.Engine.
 func (e *Engine) Check(ctx context.Context, id locks.ID, t locks.Token) (bool, error) {
-	r, err := e.do(ctx, &call{script: e.scripts.check, key: e.keys.record(id), args: []any{int64(t)}})
+	r, err := e.do(ctx, &call{script: e.scripts.check, id: id, key: e.keys.record(id), args: []any{int64(t)}})
 	var live int64
 	if err == nil {
 		err = r.scan(&live)
@@ -27,7 +27,7 @@ func (e *Engine) Check(ctx context.Context, id locks.ID, t locks.Token) (bool, e
 
 // Info implements locks.Engine.
 func (e *Engine) Info(ctx context.Context, id locks.ID) (locks.Info, error) {
-	r, err := e.do(ctx, &call{script: e.scripts.info, key: e.keys.record(id)})
+	r, err := e.do(ctx, &call{script: e.scripts.info, id: id, key: e.keys.record(id)})
 	var last, waiters, mode int64
 	if err == nil {
 		err = r.scan(&last, &waiters, &mode)

@@ -17,17 +17,19 @@ type script struct{ source, sha string }
 // scripts are the programs that the engine runs, each made of the files that
 // its composition names. See the head of each file for keys, arguments, reply.
 type scripts struct {
-	acquire, release, heartbeat, check, info, undo, scan, ready script
+	acquire, release, heartbeat, check, info, undo, confirm, tend, scan, ready script
 }
 
 func loadScripts() scripts {
 	return scripts{
-		acquire:   compose("record", "acquire", "shared", "acquire_shared"),
-		release:   compose("record", "release", "shared", "release_shared"),
-		heartbeat: compose("record", "heartbeat", "shared", "heartbeat_shared"),
-		check:     compose("record", "shared", "check"),
-		info:      compose("record", "shared", "info"),
-		undo:      compose("record", "shared", "undo"),
+		acquire:   compose("record", "acquire", "leases", "queue", "acquire_any"),
+		release:   compose("record", "release", "leases", "queue", "release_any"),
+		heartbeat: compose("record", "heartbeat", "leases", "queue", "heartbeat_any"),
+		check:     compose("record", "leases", "check"),
+		info:      compose("record", "leases", "queue", "info"),
+		undo:      compose("record", "leases", "queue", "undo"),
+		confirm:   compose("record", "leases", "queue", "confirm"),
+		tend:      compose("record", "leases", "queue", "tend"),
 		scan:      compose("scan"),
 		ready:     compose("ready"),
 	}

@@ -33,8 +33,7 @@ func newServer(t *testing.T) *server {
 
 func (s *server) run(c *call) reply {
 	s.t.Helper()
-	c.key, c.timeless = s.e.keys.record("a"), true
-	c.args = append([]any{0}, c.args...) // no deadline
+	c.id, c.key, c.timeless = "a", s.e.keys.record("a"), true
 	r, err := s.e.send(context.Background(), c)
 	if err != nil {
 		s.t.Fatal(err)
@@ -44,7 +43,7 @@ func (s *server) run(c *call) reply {
 
 func (s *server) acquire(number, doubted string, mode locks.Mode, owner string) reply {
 	s.t.Helper()
-	return s.run(&call{script: s.e.scripts.acquire, args: []any{number, doubted, 0, int(mode), 0, 60_000, owner}})
+	return s.run(&call{script: s.e.scripts.acquire, args: []any{number, doubted, int(mode), 0, 60_000, owner, "", 0}})
 }
 
 // undone undoes a request and wants the number of leases that ends.

@@ -1,9 +1,11 @@
 package redistest
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -19,10 +21,12 @@ type Proxy struct {
 	mu     sync.Mutex
 	target string
 	conns  map[net.Conn]struct{}
-	ask    int    // requests to lose
-	lose   int    // replies to lose
-	lost   func() // called when a reply has been lost, before its connection ends
-	hold   bool   // whether a lost reply's connection stays open, silent
+	ask    int           // requests to lose
+	lose   int           // replies to lose
+	lost   func()        // called when a reply has been lost, before its connection ends
+	hold   bool          // whether a lost reply's connection stays open, silent
+	muted  bool          // whether subscriptions hear nothing
+	frozen chan struct{} // closed when bytes pass again; nil: they pass
 	closed bool
 }
 
@@ -65,6 +69,51 @@ func (p *Proxy) set(n int, lost func(), hold bool) {
 	p.lose, p.lost, p.hold = n, lost, hold
 }
 
+// Mute lets no message through to subscribers, or lets them through again. Their
+// connections stay open.
+func (p *Proxy) Mute(muted bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.muted = muted
+}
+
+// Freeze holds all bytes back, in both directions, with their connections open,
+// as a client that was stopped or a network that was split. Thaw lets them go on.
+func (p *Proxy) Freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen == nil {
+		p.frozen = make(chan struct{})
+	}
+}
+
+// Thaw ends a Freeze.
+func (p *Proxy) Thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen != nil {
+		close(p.frozen)
+		p.frozen = nil
+	}
+}
+
+// pass waits until bytes may pass.
+func (p *Proxy) pass() {
+	p.mu.Lock()
+	frozen := p.frozen
+	p.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
+}
+
+// mute reports whether a subscriber's bytes are lost.
+func (p *Proxy) mute(subscribed *atomic.Bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.muted && subscribed.Load()
+}
+
 // Retarget ends all connections and passes new ones to another server.
 func (p *Proxy) Retarget(target string) {
 	p.mu.Lock()
@@ -87,6 +136,7 @@ func (p *Proxy) close() {
 	p.closed = true
 	p.mu.Unlock()
 	_ = p.ln.Close()
+	p.Thaw()
 	p.CutAll()
 	p.wait.Wait()
 }
@@ -114,8 +164,9 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.unregister(client, server)
+	var subscribed atomic.Bool
 	p.wait.Go(func() {
-		_, _ = io.Copy(requests{server, p}, client)
+		_, _ = io.Copy(requests{server, p, &subscribed}, client)
 		_ = server.Close()
 	})
 	buf := make([]byte, 64<<10)
@@ -123,6 +174,10 @@ func (p *Proxy) serve(client net.Conn) {
 		n, err := server.Read(buf)
 		if err != nil {
 			return
+		}
+		p.pass()
+		if p.mute(&subscribed) {
+			continue
 		}
 		lose, lost, hold := p.take()
 		switch {
@@ -142,10 +197,15 @@ func (p *Proxy) serve(client net.Conn) {
 // requests is the way to a server, on which requests may be lost.
 type requests struct {
 	net.Conn
-	p *Proxy
+	p          *Proxy
+	subscribed *atomic.Bool // set once the client has asked for messages
 }
 
 func (r requests) Write(b []byte) (int, error) {
+	if bytes.Contains(bytes.ToLower(b), []byte("subscribe\r\n")) {
+		r.subscribed.Store(true)
+	}
+	r.p.pass()
 	r.p.mu.Lock()
 	lose := r.p.ask > 0
 	if lose {

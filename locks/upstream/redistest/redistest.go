@@ -134,14 +134,13 @@ func (s *Server) await() error {
 // Launch runs the server again after Kill and does not wait for it.
 func (s *Server) Launch() {
 	s.t.Helper()
-	s.cmd = exec.Command("redis-server", s.args...)
-	s.cmd.Env = append(os.Environ(), s.env...)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // should the test die without its clean-up
-	if err := s.cmd.Start(); err != nil {
+	cmd, exited := exec.Command("redis-server", s.args...), make(chan struct{})
+	cmd.Env = append(os.Environ(), s.env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // should the test die without its clean-up
+	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("redis-server is needed (make test installs it): %v", err)
 	}
-	cmd, exited := s.cmd, make(chan struct{})
-	s.exited = exited
+	s.cmd, s.exited = cmd, exited
 	go func() {
 		_ = cmd.Wait() // it is killed
 		close(exited)

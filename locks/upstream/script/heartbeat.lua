@@ -1,27 +1,28 @@
 -- Sets the claimed lease's TTL anew.
 --
--- ARGV[2]  token; empty: not by token
--- ARGV[3]  owner; empty: not by owner (both empty: the oldest anonymous lease)
--- ARGV[4]  ttl: ms; 0: no expiry; empty: the TTL that the lease was acquired with
+-- ARGV[4]  token; empty: not by token
+-- ARGV[5]  owner; empty: not by owner (both empty: the oldest anonymous lease)
+-- ARGV[6]  ttl: ms; 0: no expiry; empty: the TTL that the lease was acquired with
 -- Returns  {1, now, token, ttl, mode, owner} (ttl 0: no expiry; mode 0 exclusive, 1 shared), {0, now} the lock is free,
---          {-1, now} others hold it
+--          {-1, now} others hold it; and news (queue.lua)
 --
 -- Invariant: a heartbeat never makes a lease, and never changes the TTL that a lease was acquired with.
-local by_token, by_owner, span = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local by_token, by_owner, span = ARGV[4], ARGV[5], tonumber(ARGV[6])
 
-if state ~= 2 then
+if exclusive or state ~= 2 and not queued then
   if not exclusive or by_token ~= '' and tonumber(by_token) ~= last or by_token == '' and by_owner ~= owner then
     redis.call('DEL', key .. ':w') -- an answer from reads alone must not come from a replica
     return {exclusive and -1 or 0, now}
   end
   span = span or ttl
   expires = span > 0 and now + span * 1000 or 0
-  local packed = struct.pack(FORMAT, 0x45, last, expires, ttl, granted, request, ended, count) .. owner
+  local packed = struct.pack(FORMAT, queued and 0x4d or 0x45, last, expires, ttl, granted, request, ended, count) .. owner
   local px = span > 0 and {'PX', span + RETENTION} or {}
   if redis.pcall('SET', key, packed, unpack(px)).err then
     -- A server that is out of memory lets a script go on once it has written: a lease must not be lost there.
     redis.call('DEL', key .. ':w')
     redis.call('SET', key, packed, unpack(px))
   end
+  if queued then return {1, now, last, span, 0, owner, {expires}} end
   return {1, now, last, span, 0, owner}
 end

@@ -2,9 +2,12 @@
 --
 -- KEYS[1]  the record
 -- ARGV[1]  deadline: µs on this server's clock after which the request must not run; 0: none
+-- ARGV[2]  floor: the highest token that the caller has seen
+-- ARGV[3]  self: what the candado that calls is named among those whose requests wait
 -- Returns  {-3, now} if the request is late; {-5, now} if the key holds something that is no record; else goes on
 --
--- Defines  now (µs), key, the record's fields, exclusive (whether a live exclusive lease exists)
+-- Defines  now (µs), key, the record's fields, exclusive (whether a live exclusive lease exists), queued (whether the lock has
+--          a queue)
 -- Invariant: a record expires not before its lock's last lease has been over for RETENTION ms.
 --
 -- There are no functions here and in what follows for exclusive locks: making a closure costs more than running it once.
@@ -25,10 +28,11 @@ if raw then
   if #raw < SIZE then return {-5, now} end
   head, last, expires, ttl, granted, request, ended, count = struct.unpack(FORMAT, raw)
   owner = string.sub(raw, SIZE + 1)
-  if head < 0x40 or head > 0x46 or head == 0x43 or last == 0 or last > 9007199254740991
+  if head < 0x40 or head > 0x4f or head % 4 == 3 or last == 0 or last > 9007199254740991
     or head % 4 ~= 1 and (expires + ttl + granted > 0 or owner ~= '') then
     return {-5, now}
   end
 end
 local state = head % 4 -- 0 free, 1 exclusive, 2 shared
+local confirmed, queued = head % 8 >= 4, head >= 0x48
 local exclusive = state == 1 and (expires == 0 or expires > now)

@@ -1,18 +1,18 @@
--- Ends the claimed lease, or all leases of the lock.
+-- Ends the claimed lease, or all leases of the lock, and hands the lock over.
 --
--- ARGV[2]  request: 8 bytes that name this request; a re-send carries the same
--- ARGV[3]  token; empty: not by token
--- ARGV[4]  owner; empty: not by owner (both empty: the oldest anonymous lease)
--- ARGV[5]  force: 1 to end every lease
--- ARGV[6]  sent: if this is a re-send, when the first copy was sent, in µs on this server's clock; else 0
--- Returns  {1, now, leases ended, leases left}, {0, now} the lock is free, {-1, now} others hold it,
---          {-6, now} a re-send, and it can't be told whether the first copy ran: nothing was done
+-- ARGV[4]  request: 8 bytes that name this request; a re-send carries the same
+-- ARGV[5]  token; empty: not by token
+-- ARGV[6]  owner; empty: not by owner (both empty: the oldest anonymous lease)
+-- ARGV[7]  force: 1 to end every lease
+-- ARGV[8]  sent: if this is a re-send, when the first copy was sent, in µs on this server's clock; else 0
+-- Returns  {1, now, leases ended, holders left, also such as the lock was handed over to}, {0, now} the lock is free, {-1, now} others hold it,
+--          {-6, now} a re-send, and it can't be told whether the first copy ran: nothing was done; and news (queue.lua)
 --
 -- Invariant: a request that ended something never ends anything again.
-local from, by_token, by_owner, force = string.sub(ARGV[2], 1, 6), ARGV[3], ARGV[4], ARGV[5] == '1'
-local sent = tonumber(ARGV[6])
+local from, by_token, by_owner, force = string.sub(ARGV[4], 1, 6), ARGV[5], ARGV[6], ARGV[7] == '1'
+local sent = tonumber(ARGV[8])
 
-if state ~= 2 then
+if state ~= 2 and not queued then
   local reply
   if from == ended then
     reply = {1, now, count, exclusive and 1 or 0}

@@ -21,7 +21,7 @@ for _, key in ipairs(page[2]) do
       local live = redis.pcall('ZCOUNT', key .. ':e', string.format('(%.0f', now), '+inf')
       held = type(live) == 'number' and live > 0
     end
-    if head >= 0x40 and head <= 0x46 and last <= 9007199254740991 and held then table.insert(reply, key) end
+    if head >= 0x40 and head <= 0x4f and last <= 9007199254740991 and held then table.insert(reply, key) end
   end
 end
 return reply

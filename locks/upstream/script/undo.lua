@@ -1,22 +1,21 @@
--- Ends the lease that a request made, if nobody has learnt of the lease since: the request was never answered.
+-- Takes a request back that nobody waits for any more: it leaves the queue, or the lease that it made ends, if nobody has learnt
+-- of the lease since.
 --
--- ARGV[2]  request
--- Returns  {1, now, leases ended}
+-- ARGV[4]  request
+-- Returns  {1, now, leases ended}; and news (queue.lua)
 --
 -- Invariant: a lease that somebody renewed, or acquired again, is left alone.
-local from = ARGV[2]
-
-if exclusive then
-  if request ~= from or head == 0x45 then return read({1, now, 0}) end
-  redis.call('DEL', key) -- a server that is out of memory lets a script go on once it has written
-  after(0)
-  return {1, now, 1}
-end
-
-local holders = settle()
-local token = holders > 0 and redis.call('HGET', leases, 'r' .. from)
+redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script go on once it has written
+local from = ARGV[4]
+local left = leave(from) -- first: it must not be granted anything now. Also if the record, which would say that there is a queue, was lost
+settle()
+if left and not queued and redis.call('ZCARD', order) > 0 then queued, changed = true, true end
+local token = of_request(from)
 local lease = load(token)
-if not lease or lease.confirmed then return read({1, now, 0}) end
-drop(token)
-after(holders - 1)
-return {1, now, 1}
+local n = 0
+if lease and not lease.confirmed then
+  finish(token)
+  n = 1
+end
+serve()
+return done({1, now, n})

@@ -1,0 +1,42 @@
+-- Acquire where the lock is held shared, or to be held shared, or has a queue, or is to get one. It goes on from acquire.lua.
+local mode, limit = shared and 1 or 0, tonumber(ARGV[7])
+settle()
+serve()
+
+local token = of_request(from) or of_owner(who)
+local mine = load(token)
+if mine then
+  if shared ~= (state == 2) then return done({-2, now}) end
+  if mine.request ~= from then
+    if place and place > 0 then return done({0, now, last}) end -- the owner got it by another request
+    if state == 2 then redis.call('HDEL', leases, 'r' .. mine.request) end
+    mine.request, mine.confirmed = from, mine.confirmed or mine.request ~= doubted
+  end
+  mine.expires, mine.ttl = till, span
+  store(token, mine)
+  return done({1, now, tonumber(token)})
+end
+if from == request and not (place and place > 0) then return done({1, now, last}) end -- granted before, and ended since
+
+local other = queued and who ~= '' and redis.call('HGET', waiting, 'o' .. who)
+if not place or other and other ~= from and place > 0 then
+  if queued or not admits(mode, limit) then return done({0, now, last}) end
+elseif queued and waiter(from) then
+  return done({2, now, last, tonumber(redis.call('ZSCORE', order, from))}) -- a copy of a request that waits
+elseif other then
+  -- The owner asks anew: this request takes the place of the earlier one.
+  local w, at = waiter(other), tonumber(redis.call('ZSCORE', order, other) or 0)
+  leave(other)
+  if w then tell(w.candado, 2, other, 0, 0) end
+  at = enter(from, at, mode, limit, span, who)
+  serve()
+  return done({2, now, last, at})
+elseif queued or not admits(mode, limit) then
+  if place == 0 and redis.call('ZCARD', order) >= tonumber(ARGV[11]) then return done({-7, now}) end
+  return done({2, now, last, enter(from, place, mode, limit, span, who)})
+end
+
+local fresh = mint()
+if not fresh then return done({-4, now}) end
+grant(fresh, from, mode, who, span, till)
+return done({1, now, fresh})

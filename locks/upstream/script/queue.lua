@@ -1,0 +1,105 @@
+-- The requests that wait for a lock, and whom to tell what becomes of them. See DESIGN.md for the three keys.
+--
+-- A waiter is packed as mode (1 byte), limit (4), ttl (6, ms, 0: none), candado (16), owner.
+-- Invariant: a number is in :q exactly if it has a waiter in :n; an owner is in :n exactly if it has one; the head of :q can't
+-- be admitted once a script has ended, unless serve() stopped at MOST.
+--
+-- News is what a script's reply ends with if the lock has a queue, or had: {when the first lease expires (µs; 0: never; now:
+-- there is more to serve), then for each request of the calling candado that there is news of: kind, number, token, expires}.
+-- Other candados get the same four, packed, on their channel. Kind: 1 granted, 2 the owner waits with another request, 3 no token is left.
+local WAITER, WAITER_SIZE, NEWS = '<BI4I6c16', 27, '<Bc8I7I7'
+local KEPT = 60000          -- ms that the keys outlive the last word from a candado
+local SILENT = 3000000      -- µs after which a candado that has said nothing is taken for dead
+local PROVISIONAL = 4000000 -- µs that a granted lease lasts until its candado confirms that it was heard of
+local MOST = 256            -- waiters that one script serves: others want to use the server too
+local order, waiting, alive = key .. ':q', key .. ':n', key .. ':c'
+local self, news = ARGV[3], {0}
+
+-- Tells a candado. Returns whether it listens.
+local function tell(candado, kind, from, token, till)
+  if candado == self then
+    for _, v in ipairs({kind, from, token, till}) do table.insert(news, v) end
+    return true
+  end
+  local channel = string.match(key, '^[^{]*') .. 'news:' .. candado
+  -- pcall: who may not publish can still serve its own requests, once a second.
+  local heard = redis.pcall('PUBLISH', channel, struct.pack(NEWS, kind, from, token, till))
+  return type(heard) == 'number' and heard > 0
+end
+
+local function waiter(from)
+  local packed = redis.call('HGET', waiting, 'n' .. from)
+  if not packed then return nil end
+  local mode, limit, span, candado = struct.unpack(WAITER, packed)
+  return {mode = mode, limit = limit, ttl = span, candado = candado, owner = string.sub(packed, WAITER_SIZE + 1)}
+end
+
+-- Takes a request out of the queue. Returns whether it was in.
+local function leave(from)
+  local w = waiter(from)
+  if w then
+    redis.call('HDEL', waiting, 'n' .. from)
+    if w.owner ~= '' and redis.call('HGET', waiting, 'o' .. w.owner) == from then redis.call('HDEL', waiting, 'o' .. w.owner) end
+  end
+  return redis.call('ZREM', order, from) == 1
+end
+
+-- Says that the calling candado lives, and has requests waiting here.
+local function refresh()
+  redis.call('ZADD', alive, now, self)
+  for _, k in ipairs({order, waiting, alive}) do redis.call('PEXPIRE', k, KEPT) end
+end
+
+-- Puts the calling candado's request into the queue, at a place that it had before (0: at the end). Returns the place.
+local function enter(from, place, mode, limit, span, who)
+  if place == 0 then
+    local tail = redis.call('ZREVRANGE', order, 0, 0, 'WITHSCORES')[2]
+    place = math.max(now, tail and tail + 1 or 0)
+  end
+  redis.call('ZADD', order, digits(place), from)
+  redis.call('HSET', waiting, 'n' .. from, struct.pack(WAITER, mode, limit, span, self) .. who)
+  if who ~= '' then redis.call('HSET', waiting, 'o' .. who, from) end
+  refresh()
+  if not queued then queued, changed = true, true end
+  return place
+end
+
+local function lives(candado)
+  local said = redis.call('ZSCORE', alive, candado)
+  return said and now - said <= SILENT
+end
+
+-- Settle, second half: grants what can be granted to those who wait, in their order. A waiter that nobody could tell is dropped: its
+-- candado, if that lives, finds it gone and lets it in again at its place.
+local function serve()
+  if not queued then return end
+  for _ = 1, MOST do
+    local from = redis.call('ZRANGE', order, 0, 0)[1]
+    if not from then
+      redis.call('DEL', order, waiting, alive)
+      queued, changed = false, true
+      return
+    end
+    local w = waiter(from)
+    if w and lives(w.candado) then
+      if not admits(w.mode, w.limit) then return end
+      local token = mint()
+      local till = w.ttl > 0 and w.ttl * 1000 <= PROVISIONAL and now + w.ttl * 1000 or now + PROVISIONAL
+      if tell(w.candado, token and 1 or 3, from, token or 0, till) and token then grant(token, from, w.mode, w.owner, w.ttl, till) end
+    end
+    leave(from)
+  end
+  news[1] = now
+end
+
+-- Ends a script: writes what has changed, and adds the news to the reply.
+local function done(reply)
+  redis.call('DEL', key .. ':w') -- if nothing was written: an answer from reads alone must not come from a replica
+  local had = queued or #news > 1
+  save()
+  if had then
+    if news[1] == 0 then news[1] = queued and earliest() or 0 end
+    table.insert(reply, news)
+  end
+  return reply
+end

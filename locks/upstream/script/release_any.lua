@@ -1,0 +1,19 @@
+-- Release where the lock is held shared, or has a queue. It goes on from release.lua.
+redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script go on once it has written
+settle()
+serve()
+if from == ended then return done({1, now, count, holders}) end
+if holders == 0 then return done({0, now}) end
+if sent > 0 and by_token == '' and (state == 2 or (granted + 1) * 1000 > sent) then return done({-6, now}) end
+local n = 1
+if force then
+  n = holders
+  finish_all()
+else
+  local token = claimed(by_token, by_owner)
+  if not token then return done({-1, now}) end
+  finish(token)
+end
+ended, count = from, math.min(n, 65535)
+serve()
+return done({1, now, n, holders})

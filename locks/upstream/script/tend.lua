@@ -1,0 +1,30 @@
+-- Looks after a lock on behalf of a candado whose requests wait for it: says that the candado lives, ends what has expired, grants
+-- what can be granted, and says what has become of the candado's requests.
+--
+-- ARGV[4…] the numbers of some of its requests; none: it has none, and looks only at what has expired
+-- Returns  {1, now, then for each number: 0 it waits, -1 it is gone, else the token of its lease}; and news (queue.lua)
+if not queued and redis.call('EXISTS', order) == 1 then queued, changed = true, true end -- the record was lost, the queue was not
+if queued and #ARGV > 3 then refresh() end
+settle()
+serve()
+
+-- Requests of a candado that has died stand in the way once they are first (serve drops them), but they also count.
+if queued then
+  local dead = redis.call('ZRANGEBYSCORE', alive, '-inf', digits(now - SILENT - 1))
+  if #dead > 0 then
+    redis.call('ZREM', alive, unpack(dead))
+    for _, from in ipairs(redis.call('ZRANGE', order, 0, -1)) do
+      local w = waiter(from)
+      if not w or not redis.call('ZSCORE', alive, w.candado) then leave(from) end
+    end
+    serve()
+  end
+end
+
+local reply = {1, now}
+for i = 4, #ARGV do
+  local from = ARGV[i]
+  local fate = queued and redis.call('HEXISTS', waiting, 'n' .. from) == 1 and 0 or tonumber(of_request(from) or -1)
+  table.insert(reply, fate)
+end
+return done(reply)

@@ -1,0 +1,177 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+// provisional is for how long a lease that was granted from the queue lasts
+// until it is confirmed; see queue.lua.
+const provisional = 4 * time.Second
+
+// wait is Acquire for a request that waits.
+func (e *Engine) wait(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
+	w := e.waiting.join(req)
+	if w == nil {
+		return locks.Lease{}, locks.ErrShutdown
+	}
+	defer e.waiting.part(w)
+	over, stop := timer(req.Wait)
+	defer stop()
+
+	first, cancel := context.WithTimeout(ctx, e.timeout)
+	e.listen(first) // before the request is in the queue: a grant to somebody who does not listen is lost
+	c := e.acquireCall(req, w.number, 0)
+	r, err := e.do(first, c)
+	cancel()
+	if err != nil {
+		return locks.Lease{}, fmt.Errorf("acquiring %q: %w", req.ID, err)
+	}
+	lease, place, err := e.acquired(req, r)
+	if err != nil || lease.Token != 0 {
+		return lease, err
+	}
+	e.entered(w, c, place)
+	return e.attend(ctx, w, over)
+}
+
+// timer returns a channel that is served after d, and never if d is Forever.
+func timer(d time.Duration) (<-chan time.Time, func()) {
+	if d < 0 {
+		return nil, func() {}
+	}
+	t := time.NewTimer(d)
+	return t.C, func() { t.Stop() }
+}
+
+// entered takes note that a request is in the queue.
+func (e *Engine) entered(w *waiter, c *call, place int64) {
+	if c.ran {
+		w.unsure = c.deadline // an earlier copy, that got no answer, may still come
+	}
+	e.waiting.queued(w, place)
+}
+
+// attend waits until the request's fate is known. The request is in the queue
+// when it begins, and nowhere when it returns.
+func (e *Engine) attend(ctx context.Context, w *waiter, over <-chan time.Time) (locks.Lease, error) {
+	for {
+		select {
+		case what := <-w.news:
+			lease, ended, err := e.act(ctx, w, what)
+			if ended {
+				return lease, err
+			}
+		case <-over:
+			if err := e.leave(w); err != nil {
+				return locks.Lease{}, fmt.Errorf("acquiring %q: %w", w.req.ID, err)
+			}
+			return locks.Lease{}, locks.ErrHeld
+		case <-ctx.Done():
+			_ = e.leave(w)
+			return locks.Lease{}, withdrawn(ctx, w)
+		case <-e.waiting.closing:
+			_ = e.leave(w)
+			return locks.Lease{}, locks.ErrShutdown
+		}
+	}
+}
+
+// act does what news of a request ask for. It reports whether the request's fate
+// is known; if not, it waits on.
+func (e *Engine) act(ctx context.Context, w *waiter, what news) (lease locks.Lease, ended bool, err error) {
+	switch what.kind {
+	case newsReplaced:
+		return lease, true, locks.ErrHeld
+	case newsNoToken:
+		return lease, true, fmt.Errorf("acquiring %q: %w", w.req.ID, unavailable(errors.New("no token is left below 2^53")))
+	case newsGone:
+		return e.enter(ctx, w)
+	}
+	e.saw(what.token)
+	live, err := e.confirm(ctx, w, what)
+	switch {
+	case err != nil:
+		// Whether the lease lives is not known. Tending will tell, or the request's own end.
+		e.waiting.handled(w)
+		return lease, false, nil
+	case !live:
+		return e.enter(ctx, w)
+	case ctx.Err() != nil:
+		// The caller left while the lease was confirmed. Confirming has told nobody, so it can be taken back.
+		_ = e.leave(w)
+		return lease, true, withdrawn(ctx, w)
+	}
+	return leaseOf(w.req, what.token), true, nil
+}
+
+// withdrawn says why a request was given up.
+func withdrawn(ctx context.Context, w *waiter) error {
+	return fmt.Errorf("acquiring %q: %w: %w", w.req.ID, locks.ErrUnavailable, context.Cause(ctx))
+}
+
+// confirm gives a lease that was granted from the queue its whole TTL, and
+// reports whether it lives. Until then it ends soon, so that no lock is kept
+// for a request whose candado is gone; and the caller must not hear of a lease
+// that may end before its time.
+func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, err error) {
+	if w.req.TTL > 0 && w.req.TTL <= provisional {
+		return e.clock.at(time.Now()) < what.expires, nil
+	}
+	r, err := e.do(ctx, &call{
+		script: e.scripts.confirm, id: w.req.ID, key: e.keys.record(w.req.ID), args: []any{w.number[:], what.token},
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case r.status == statusDone, r.status == statusNone:
+		return r.status == statusDone, nil
+	}
+	return false, r.unexpected()
+}
+
+// enter lets a request into the queue again that is neither there nor has a
+// lease, at the place that it had. If the server does not answer, the request
+// stays as it is: tending finds it missing once more.
+func (e *Engine) enter(ctx context.Context, w *waiter) (lease locks.Lease, ended bool, err error) {
+	c := e.acquireCall(w.req, w.number, w.place)
+	c.ended = nil // no doubt yet: the request is still there to see to it
+	r, err := e.do(ctx, c)
+	if c.ran {
+		w.unsure = max(w.unsure, c.deadline)
+	}
+	if err != nil {
+		e.waiting.handled(w)
+		return lease, false, nil
+	}
+	lease, place, err := e.acquired(w.req, r)
+	switch {
+	case err != nil && errors.Is(err, locks.ErrUnavailable):
+		e.waiting.handled(w)
+		return lease, false, nil
+	case err != nil || lease.Token != 0:
+		return lease, true, err
+	}
+	e.entered(w, c, place)
+	return lease, false, nil
+}
+
+// leave takes the request out of the queue, and passes on a lease that it was
+// granted meanwhile. If the server does not answer, or a copy of the request may
+// still come to it, leaving becomes a doubt, to be settled later.
+func (e *Engine) leave(w *waiter) error {
+	ctx, cancel := context.WithTimeout(context.Background(), e.timeout) // the caller's context may be over
+	defer cancel()
+	r, err := e.send(ctx, e.undoCall(w.req.ID, w.number))
+	if err != nil || r.now <= w.unsure {
+		e.doubts.add(newDoubt(w.req, w.number, w.unsure))
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	return nil
+}

@@ -1,0 +1,316 @@
+package upstream
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+// This file is what a candado knows of its own requests that wait: which locks
+// they wait for, and what it has heard about them. The queues themselves are in
+// the server. wait.go is one request's way through them, tend.go looks after
+// locks, listen.go hears the news.
+
+// The kinds of news; see queue.lua.
+const (
+	newsGranted  = 1
+	newsReplaced = 2
+	newsNoToken  = 3
+	newsGone     = 0 // not of the server: found by tending
+)
+
+// news is what a waiter is told.
+type news struct {
+	kind    int64
+	token   int64
+	expires int64 // of the lease, on the server's clock, µs
+}
+
+// waiter is a request that waits.
+type waiter struct {
+	req    locks.AcquireRequest
+	number number
+	news   chan news // holds one: what is not taken in yet
+	unsure int64     // server's µs after which no unanswered copy of the request runs; its own goroutine's
+
+	// Guarded by waiting.mu:
+	place int64 // in the queue; 0: it has not been there yet
+	told  bool  // something waits in news, or is being acted on
+}
+
+// waiting is the set of a candado's requests that wait. Safe for concurrent use.
+type waiting struct {
+	self     string // what this candado is named in queues, and where it listens
+	estimate *clock
+	tend     func(*room) // runs once for each room, until the room is closed
+
+	closing chan struct{}  // closed when the requests have to go
+	running sync.WaitGroup // waiters and tends; grows under mu, and not once closed is set
+
+	mu       sync.Mutex
+	closed   bool
+	rooms    map[locks.ID]*room
+	byNumber map[number]*waiter
+	listener *listener // nil until the first request waits
+}
+
+func newWaiting() *waiting {
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return &waiting{
+		self:     hex.EncodeToString(id[:]),
+		closing:  make(chan struct{}),
+		rooms:    map[locks.ID]*room{},
+		byNumber: map[number]*waiter{},
+	}
+}
+
+// join lets a request be found by its number. It returns nil if the engine is
+// closed. Each join needs a part.
+func (s *waiting) join(req locks.AcquireRequest) *waiter {
+	w := &waiter{req: req, number: newNumber(), news: make(chan news, 1)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.byNumber[w.number] = w
+	s.running.Add(1)
+	return w
+}
+
+// part forgets a request.
+func (s *waiting) part(w *waiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byNumber, w.number)
+	if r := s.rooms[w.req.ID]; r != nil {
+		r.remove(w)
+		r.look() // nobody may be left to tend for
+	}
+	s.running.Done()
+}
+
+// queued takes note that a request waits at that place, and has the lock tended.
+// What the request was told before is done with.
+func (s *waiting) queued(w *waiter, place int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rooms[w.req.ID]
+	if r != nil {
+		r.remove(w)
+	}
+	w.place, w.told = place, len(w.news) > 0
+	if r == nil {
+		if r = s.open(w.req.ID); r == nil {
+			return
+		}
+		r.due = time.Now().Add(tendEvery)
+	}
+	r.insert(w)
+	r.look()
+}
+
+// handled takes note that a request could not act on what it was told, and has
+// to be told again.
+func (s *waiting) handled(w *waiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.told = len(w.news) > 0
+}
+
+// open makes a lock's room and its tending; nil if the engine is closed. s.mu is
+// held.
+func (s *waiting) open(id locks.ID) *room {
+	if s.closed {
+		return nil
+	}
+	r := &room{id: id, wake: make(chan struct{}, 1)}
+	s.rooms[id] = r
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		s.tend(r)
+	}()
+	return r
+}
+
+// tell gives news to a request. One that has not acted on earlier news yet is
+// not told: it looks at the lock itself, or is found again when that is tended.
+func (s *waiting) tell(n number, what news) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.byNumber[n]
+	if w == nil {
+		return // it has left, and taken with it what it was granted
+	}
+	select {
+	case w.news <- what:
+		w.told = true
+	default:
+	}
+}
+
+// expects has a lock tended when its first lease is to expire (server's µs), if
+// that is sooner than others would notice by themselves. The candado whose
+// script made that expiry sees to it: then a short lease that follows another
+// needs no message to all who wait.
+func (s *waiting) expects(id locks.ID, expires int64) {
+	left := time.Duration(expires-s.estimate.at(time.Now())) * time.Microsecond
+	if expires == 0 || left > 2*tendEvery {
+		return
+	}
+	due := time.Now().Add(max(left, 0) + time.Millisecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rooms[id]
+	if r == nil {
+		if r = s.open(id); r == nil {
+			return
+		}
+	}
+	if r.due.IsZero() || due.Before(r.due) {
+		r.due = due
+		r.look()
+	}
+}
+
+// read takes in what a script's reply ends with.
+func (s *waiting) read(id locks.ID, fields []any) error {
+	values := make([]int64, len(fields))
+	for i, f := range fields {
+		switch f := f.(type) {
+		case int64:
+			values[i] = f
+		case string:
+			if i%4 != 2 || len(f) != len(number{}) {
+				return fmt.Errorf("field %d of the script's news is %q", i, f)
+			}
+		}
+	}
+	if len(fields)%4 != 1 {
+		return fmt.Errorf("the script's news has %d fields", len(fields))
+	}
+	for i := 1; i < len(fields); i += 4 {
+		from, _ := fields[i+1].(string)
+		if len(from) != len(number{}) {
+			return fmt.Errorf("the script's news is about %q", from)
+		}
+		s.tell(number([]byte(from)), news{values[i], values[i+2], values[i+3]})
+	}
+	s.expects(id, values[0])
+	return nil
+}
+
+// hear takes in a message of another candado's script.
+func (s *waiting) hear(message string) {
+	b := []byte(message)
+	if len(b) != 23 {
+		return // nobody of ours sends that
+	}
+	what := news{int64(b[0]), little(b[9:16]), little(b[16:23])}
+	n := number(b[1:9])
+	s.mu.Lock()
+	w := s.byNumber[n]
+	s.mu.Unlock()
+	s.tell(n, what)
+	if w != nil && what.kind == newsGranted {
+		s.expects(w.req.ID, what.expires)
+	}
+}
+
+// little reads seven bytes.
+func little(b []byte) int64 {
+	var wide [8]byte
+	copy(wide[:], b)
+	return int64(binary.LittleEndian.Uint64(wide[:]))
+}
+
+// close lets no more requests wait, tells those that do, and returns when all
+// have left.
+func (s *waiting) close() {
+	s.mu.Lock()
+	s.closed = true
+	l := s.listener
+	s.mu.Unlock()
+	close(s.closing)
+	s.running.Wait()
+	if l != nil {
+		l.stop()
+	}
+}
+
+// room is where the requests for one lock wait. It is guarded by waiting.mu.
+type room struct {
+	id      locks.ID
+	waiters []*waiter // by place
+	next    int       // whose turn it is to be asked about
+	due     time.Time // when to tend; zero: there is nobody to tend for
+	wake    chan struct{}
+}
+
+// look has the room's tending read due again.
+func (r *room) look() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func byPlace(w *waiter, place int64) int {
+	switch {
+	case w.place < place:
+		return -1
+	case w.place > place:
+		return 1
+	}
+	return 0
+}
+
+func (r *room) insert(w *waiter) {
+	i, _ := slices.BinarySearchFunc(r.waiters, w.place+1, byPlace)
+	r.waiters = slices.Insert(r.waiters, i, w)
+}
+
+// remove takes a request out, if it is in.
+func (r *room) remove(w *waiter) {
+	i, _ := slices.BinarySearchFunc(r.waiters, w.place, byPlace)
+	for ; i < len(r.waiters) && r.waiters[i].place == w.place; i++ {
+		if r.waiters[i] == w {
+			r.waiters = slices.Delete(r.waiters, i, i+1)
+			return
+		}
+	}
+}
+
+// Redis answers about so many of a lock's requests at once: the first in the
+// queue, which are those that may have been granted something, and as many of
+// the others by turns.
+const window = 64
+
+// ask returns the requests to ask the server about.
+func (r *room) ask() (ask []*waiter) {
+	add := func(some []*waiter) {
+		for _, w := range some {
+			if !w.told {
+				ask = append(ask, w)
+			}
+		}
+	}
+	first := min(window, len(r.waiters))
+	add(r.waiters[:first])
+	others := r.waiters[first:]
+	if r.next >= len(others) {
+		r.next = 0
+	}
+	last := min(r.next+window, len(others))
+	add(others[r.next:last])
+	r.next = last
+	return ask
+}
