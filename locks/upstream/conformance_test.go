@@ -26,17 +26,17 @@ func suite(t *testing.T) lockstest.Suite {
 		s.Do("FLUSHALL")
 		var copied map[string]dumped
 		f := &lockstest.Fixture{
-			Engine:   openLimited(t, s.URL()),
-			Second:   openLimited(t, s.URL()),
-			Now:      clock.Now,
-			Advance:  advance,
-			Virtual:  true,
-			Empty:    func() { s.Do("FLUSHALL") },
-			Durable:  true,
+			Engine:  openLimited(t, s.URL()),
+			Second:  openLimited(t, s.URL()),
+			Now:     clock.Now,
+			Advance: advance,
+			Virtual: true,
+			Empty:   func() { s.Do("FLUSHALL") },
+			Durable: true,
 
 			MaxWaiters: fewWaiters,
-			Remember: func() { copied = dump(t, s) },
-			FallBack: func() { restore(t, s, copied) },
+			Remember:   func() { copied = dump(t, s) },
+			FallBack:   func() { restore(t, s, copied) },
 			// A step of the server's clock is time that passes, or comes again, for its leases too.
 			StepWall: advance,
 		}
