@@ -86,6 +86,7 @@ func TestEachErrorOfTheDomainHasItsReply(t *testing.T) {
 		locks.ErrHeld:        "",
 		locks.ErrNotOwner:    "NOTOWNER the lock is held by others",
 		locks.ErrMode:        "ERR the owner holds the lock in another mode",
+		locks.ErrBusy:        "BUSY a quota is reached, nothing was done",
 		locks.ErrUnavailable: "UNAVAILABLE the upstream is unavailable, the outcome is unknown",
 		locks.ErrShutdown:    "SHUTDOWN candado is shutting down, nothing was done",
 		&locks.ArgumentError{Name: "owner", Reason: "is empty"}: "ERR owner is empty",

@@ -11,7 +11,7 @@ func lockCommands() []command {
 			summary: "Acquires a lock and returns the lease's token, or null if the lock was not to be had.",
 			args: []argument{
 				lockID(), ttlOption(), ownerOption(),
-				either("mode", word("SHARED"), integer("LIMIT", "n")),
+				either("mode", word("SHARED"), integer("LIMIT", "n")), optional(word("SESSION")),
 			},
 			run: (*call).acquire,
 		},

@@ -32,7 +32,6 @@ const (
 	errCursor        replyError = "ERR invalid cursor"
 	errUnexpected    replyError = "ERR internal error"
 	errBlockLater    replyError = "ERR BLOCK is not supported yet"
-	errSessionLater  replyError = "ERR SESSION is not supported yet"
 	errTimeout       replyError = "ERR timeout is not an integer or out of range"
 	errNegativeBlock replyError = "ERR timeout is negative"
 
@@ -57,6 +56,7 @@ func replies() []struct {
 		{locks.ErrHeld, ""},
 		{locks.ErrNotOwner, "NOTOWNER the lock is held by others"},
 		{locks.ErrMode, "ERR the owner holds the lock in another mode"},
+		{locks.ErrBusy, "BUSY a quota is reached, nothing was done"},
 		{locks.ErrUnavailable, "UNAVAILABLE the upstream is unavailable, the outcome is unknown"},
 		{locks.ErrShutdown, "SHUTDOWN candado is shutting down, nothing was done"},
 	}

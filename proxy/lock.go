@@ -25,8 +25,6 @@ func (c *call) acquire() error {
 		return err
 	case o.given&optBlock != 0:
 		return errBlockLater
-	case o.given&optSession != 0:
-		return errSessionLater
 	}
 	limits := c.srv.opts.Limits
 	if o.ttl == 0 {
@@ -35,7 +33,11 @@ func (c *call) acquire() error {
 	if err := limits.CheckTTL(o.ttl); err != nil {
 		return err
 	}
-	lease, err := c.srv.opts.Engine.Acquire(c.ctx, locks.AcquireRequest{
+	acquire := c.srv.engine.Acquire
+	if o.given&optSession != 0 {
+		acquire = c.sess.leases.Acquire
+	}
+	lease, err := acquire(c.ctx, locks.AcquireRequest{
 		ID: id, Owner: o.claim.Owner, Mode: o.mode, Limit: o.limit, TTL: o.ttl,
 	})
 	if err != nil {
@@ -54,7 +56,7 @@ func (c *call) release() error {
 	if err != nil {
 		return err
 	}
-	released, err := c.srv.opts.Engine.Release(c.ctx, locks.ReleaseRequest{
+	released, err := c.sess.leases.Release(c.ctx, locks.ReleaseRequest{
 		ID: id, Claim: o.claim, Force: o.given&optForce != 0,
 	})
 	if err != nil {
@@ -78,7 +80,7 @@ func (c *call) heartbeat() error {
 			return err
 		}
 	}
-	lease, err := c.srv.opts.Engine.Heartbeat(c.ctx, locks.HeartbeatRequest{ID: id, Claim: o.claim, TTL: o.ttl})
+	lease, err := c.srv.engine.Heartbeat(c.ctx, locks.HeartbeatRequest{ID: id, Claim: o.claim, TTL: o.ttl})
 	if err != nil {
 		return err
 	}

@@ -12,11 +12,19 @@ import (
 	"time"
 
 	"github.com/tidwall/redcon"
+
+	"github.com/goodjobtech/candado/locks"
+	leases "github.com/goodjobtech/candado/locks/session"
 )
+
+// closeTime is how long Close waits for session leases to be released.
+const closeTime = time.Second
 
 // Server serves RESP. Its methods are safe for concurrent use.
 type Server struct {
 	opts     Options
+	engine   locks.Engine // opts.Engine, for all but what sessions ask: leases must know what is done to them
+	leases   *leases.Manager
 	commands commandTable
 	started  time.Time
 
@@ -35,8 +43,11 @@ type Server struct {
 // New returns a server that asks opts.Engine. It does nothing until Serve.
 func New(opts Options) *Server {
 	opts = opts.withDefaults()
+	kept := leases.New(opts.Engine, leases.Options{})
 	return &Server{
 		opts:     opts,
+		engine:   kept.Engine(),
+		leases:   kept,
 		commands: newCommandTable(),
 		started:  opts.Now(),
 		stop:     make(chan struct{}),
@@ -74,9 +85,9 @@ func (s *Server) Serve(ln net.Listener) error {
 // Shutdown stops the server gently: no connection is accepted any more, the
 // commands that run finish and their replies are delivered, commands that
 // arrive afterwards are answered with the SHUTDOWN error, and then the connections are
-// closed. It returns nil once all are gone. When ctx ends first, it closes what
-// is left, cancels the contexts of the commands that run, and returns ctx's
-// error, wrapped.
+// closed. It returns nil once all are gone and their session leases are released.
+// When ctx ends first, it closes what is left, cancels the contexts of the
+// commands that run, and returns ctx's error, wrapped.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.beginStop()
 	for _, sess := range s.list() {
@@ -84,7 +95,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	select {
 	case <-s.drained:
-		return nil
+		return s.leases.Close(ctx)
 	case <-ctx.Done():
 	}
 	left := s.Connections()
@@ -95,7 +106,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close stops the server at once: connections are closed, the contexts of the
-// commands that run are cancelled, their replies are lost.
+// commands that run are cancelled, their replies are lost. It waits for a moment
+// for session leases to be released.
 func (s *Server) Close() error {
 	err := s.beginStop()
 	for _, sess := range s.list() {
@@ -104,9 +116,11 @@ func (s *Server) Close() error {
 		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.finish()
-	return err
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	return errors.Join(err, s.leases.Close(ctx))
 }
 
 // Connections returns the number of open connections.
@@ -168,6 +182,7 @@ func (s *Server) enter(conn net.Conn) (sess *session, full bool) {
 	}
 	s.lastID++
 	sess = newSession(s.lastID, newGuard(conn, &s.opts), s.opts.Now())
+	sess.leases = s.leases.Open(func(reason error) { s.lost(sess, reason) })
 	s.sessions[sess.id] = sess
 	return sess, false
 }
@@ -197,6 +212,14 @@ func (s *Server) end(conn redcon.Conn, _ error) {
 	if len(s.sessions) == 0 && s.stopping.Load() {
 		s.finish()
 	}
+}
+
+// lost closes a connection whose client holds a lease no longer, though it
+// believes so. A command that it waits for is cancelled with it.
+func (s *Server) lost(sess *session, reason error) {
+	s.opts.Log.Warn("closing a connection that lost a session lease", "client", sess.id,
+		"addr", sess.guard.RemoteAddr().String(), "reason", reason, "lost_so_far", s.leases.Lost())
+	_ = sess.guard.Close() // fails if it is closed already
 }
 
 // list returns the open sessions by ID.

@@ -11,7 +11,12 @@ import (
 	"time"
 
 	"github.com/tidwall/redcon"
+
+	leases "github.com/goodjobtech/candado/locks/session"
 )
+
+// resetTime is how long RESET waits for leases to be released.
+const resetTime = 5 * time.Second
 
 // session is one client connection. The goroutine that serves it owns it; what
 // CLIENT LIST shows of it to others is behind mu.
@@ -23,6 +28,8 @@ type session struct {
 	// ctx ends when the connection is closed. Engines get it with each command.
 	ctx    context.Context
 	cancel context.CancelFunc
+
+	leases *leases.Session // what the client acquired with SESSION
 
 	proto    int  // 2 or 3
 	replyOff bool // CLIENT REPLY OFF
@@ -51,11 +58,18 @@ func newSession(id int64, g *guard, now time.Time) *session {
 }
 
 // end is the hook for what is bound to the connection. It runs once, after the
-// last command.
-func (s *session) end() { s.cancel() }
+// last command. It waits for nothing.
+func (s *session) end() {
+	s.cancel()
+	s.leases.End()
+}
 
-// reset returns the session to the state of a new one.
+// reset returns the session to the state of a new one. Its leases are released
+// when it returns, unless the engine does not answer: then that is done later.
 func (s *session) reset() {
+	ctx, cancel := context.WithTimeout(s.ctx, resetTime)
+	defer cancel()
+	_ = s.leases.Reset(ctx)
 	s.replyOff, s.skipNext = false, false
 	s.setProto(2)
 	s.update(func(i *identity) { i.name = "" })

@@ -1,0 +1,184 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/memory"
+	"github.com/goodjobtech/candado/locks/session"
+)
+
+// engine is the embedded one, with a hook before each operation that managers
+// use. A hook that returns an error keeps the operation from being done.
+type engine struct {
+	locks.Engine
+
+	mu        sync.Mutex
+	renews    []int // how many requests each call of Renew had
+	releasing int
+	most      int // releases under way at the same time, at most
+
+	onAcquire   func(context.Context, locks.AcquireRequest) error
+	afterGrant  func(locks.AcquireRequest)
+	onRelease   func(context.Context, locks.ReleaseRequest) error
+	onHeartbeat func(context.Context, locks.HeartbeatRequest) error
+	onRenew     func(context.Context, []locks.HeartbeatRequest) error
+	afterRenew  func()
+}
+
+func (e *engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
+	if e.onAcquire != nil {
+		if err := e.onAcquire(ctx, req); err != nil {
+			return locks.Lease{}, err
+		}
+	}
+	lease, err := e.Engine.Acquire(context.WithoutCancel(ctx), req)
+	if err == nil && e.afterGrant != nil {
+		e.afterGrant(req)
+	}
+	return lease, err
+}
+
+func (e *engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
+	e.mu.Lock()
+	e.releasing++
+	e.most = max(e.most, e.releasing)
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		e.releasing--
+		e.mu.Unlock()
+	}()
+	if e.onRelease != nil {
+		if err := e.onRelease(ctx, req); err != nil {
+			return locks.Released{}, err
+		}
+	}
+	return e.Engine.Release(ctx, req)
+}
+
+func (e *engine) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (locks.Lease, error) {
+	if e.onHeartbeat != nil {
+		if err := e.onHeartbeat(ctx, req); err != nil {
+			return locks.Lease{}, err
+		}
+	}
+	return e.Engine.Heartbeat(ctx, req)
+}
+
+func (e *engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {
+	e.mu.Lock()
+	e.renews = append(e.renews, len(reqs))
+	e.mu.Unlock()
+	if e.onRenew != nil {
+		if err := e.onRenew(ctx, reqs); err != nil {
+			failed := make([]locks.Renewed, len(reqs))
+			for i := range failed {
+				failed[i].Err = err
+			}
+			return failed
+		}
+	}
+	results := e.Engine.Renew(ctx, reqs)
+	if e.afterRenew != nil {
+		e.afterRenew()
+	}
+	return results
+}
+
+func (e *engine) calls() []int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]int(nil), e.renews...)
+}
+
+// hang is a hook that answers never.
+func hang(ctx context.Context) error {
+	<-ctx.Done()
+	return down()
+}
+
+func down() error { return fmt.Errorf("asking: %w", locks.ErrUnavailable) }
+
+// fixture is a manager in virtual time.
+type fixture struct {
+	*testing.T
+	engine  *engine
+	manager *session.Manager
+
+	mu   sync.Mutex
+	lost []error
+}
+
+// inVirtualTime runs a test in a bubble. In the end, it closes the manager and
+// checks that nothing is left of it.
+func inVirtualTime(t *testing.T, o session.Options, test func(f *fixture)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{Engine: memory.New(memory.Options{})}
+		f := &fixture{T: t, engine: e, manager: session.New(e, o)}
+		test(f)
+		if err := f.manager.Close(t.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if n := f.manager.Leases(); n != 0 {
+			t.Errorf("%d leases are left", n)
+		}
+		_ = e.Close()
+	})
+}
+
+// open begins a session whose loss is noted.
+func (f *fixture) open() *session.Session {
+	return f.manager.Open(func(reason error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.lost = append(f.lost, reason)
+	})
+}
+
+func (f *fixture) acquire(s *session.Session, req locks.AcquireRequest) locks.Lease {
+	f.Helper()
+	if req.TTL == 0 {
+		req.TTL = 30 * time.Second
+	}
+	lease, err := s.Acquire(f.Context(), req)
+	if err != nil {
+		f.Fatalf("acquiring %q: %v", req.ID, err)
+	}
+	return lease
+}
+
+func (f *fixture) wantLive(id locks.ID, token locks.Token, want bool) {
+	f.Helper()
+	live, err := f.engine.Check(f.Context(), id, token)
+	if err != nil || live != want {
+		f.Errorf("at %v: lease %d of %q lives: %v, %v; want %v", time.Now().Format("05.000"), token, id, live, err, want)
+	}
+}
+
+// wantLost says how many sessions were lost so far.
+func (f *fixture) wantLost(n int) {
+	f.Helper()
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.lost) != n || f.manager.Lost() != uint64(n) {
+		f.Errorf("lost: %v and %d counted, want %d", f.lost, f.manager.Lost(), n)
+	}
+}
+
+func (f *fixture) held() int { return f.engine.Engine.(*memory.Engine).Held() }
+
+func (f *fixture) wantHeld(n int) {
+	f.Helper()
+	synctest.Wait()
+	if got := f.held(); got != n {
+		f.Errorf("%d locks are held, want %d", got, n)
+	}
+}

@@ -1,0 +1,199 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/session"
+)
+
+// What others do to leases of sessions, and what is granted late.
+
+func TestReleasedLeaseIsNotLost(t *testing.T) {
+	claims := map[string]func(locks.Lease) locks.Claim{
+		"token": func(l locks.Lease) locks.Claim { return locks.Claim{Token: l.Token} },
+		"owner": func(l locks.Lease) locks.Claim { return locks.Claim{Owner: l.Owner} },
+	}
+	for name, claim := range claims {
+		for _, owner := range []locks.Owner{"", "me"} {
+			for _, mode := range []locks.Mode{locks.Exclusive, locks.Shared} {
+				t.Run(name+" "+string(owner)+" "+mode.String(), func(t *testing.T) {
+					inVirtualTime(t, session.Options{}, func(f *fixture) {
+						s, other := f.open(), f.open()
+						lease := f.acquire(s, locks.AcquireRequest{ID: "job", Owner: owner, Mode: mode})
+						if mode == locks.Shared {
+							f.acquire(s, locks.AcquireRequest{ID: "job", Mode: mode, Owner: owner + "2"})
+						}
+						// A renewal finds it over before the release has returned.
+						f.engine.onRelease = func(ctx context.Context, req locks.ReleaseRequest) error {
+							_, err := f.engine.Engine.Release(ctx, req)
+							time.Sleep(15 * time.Second)
+							return errors.Join(err, down())
+						}
+						_, err := other.Release(f.Context(), locks.ReleaseRequest{ID: "job", Claim: claim(lease)})
+						if !errors.Is(err, locks.ErrUnavailable) {
+							t.Error(err)
+						}
+						f.engine.onRelease = nil
+						lease = f.acquire(s, locks.AcquireRequest{ID: "job 2", Owner: owner, Mode: mode})
+						if _, err := f.manager.Engine().Release(f.Context(), locks.ReleaseRequest{ID: "job 2", Claim: claim(lease)}); err != nil {
+							t.Error(err)
+						}
+						time.Sleep(time.Hour)
+						f.wantLost(0)
+						want := 0
+						if mode == locks.Shared {
+							want = 1
+						}
+						if n := f.manager.Leases(); n != want {
+							t.Errorf("%d leases are kept, want %d", n, want)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// Of anonymous leases that share a lock, the bare release ends the oldest; the
+// others stay, whoever releases.
+func TestBareReleasesEndSharedLeasesOneByOne(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		for range 10 {
+			f.acquire(f.open(), locks.AcquireRequest{ID: "job", Mode: locks.Shared})
+		}
+		for left := 9; left >= 0; left-- {
+			if _, err := f.manager.Engine().Release(f.Context(), locks.ReleaseRequest{ID: "job"}); err != nil {
+				t.Error(err)
+			}
+			if left%3 == 0 {
+				time.Sleep(time.Minute)
+				f.wantLost(0)
+				if n := f.manager.Leases(); n != left {
+					t.Errorf("%d leases are kept, want %d", n, left)
+				}
+			}
+		}
+		f.wantHeld(0)
+	})
+}
+
+func TestForceByOthersIsALoss(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		a, b, c := f.open(), f.open(), f.open()
+		for _, s := range []*session.Session{a, b, c} {
+			f.acquire(s, locks.AcquireRequest{ID: "job", Mode: locks.Shared})
+		}
+		f.acquire(b, locks.AcquireRequest{ID: "other"})
+		if r, err := a.Release(f.Context(), locks.ReleaseRequest{ID: "job", Force: true}); err != nil || r.Ended != 3 {
+			t.Errorf("got %+v, %v", r, err)
+		}
+		f.wantLost(2)
+		f.wantHeld(0)
+		f.acquire(a, locks.AcquireRequest{ID: "job"})
+		if _, err := f.manager.Engine().Release(f.Context(), locks.ReleaseRequest{ID: "job", Force: true}); err != nil {
+			t.Error(err)
+		}
+		f.wantLost(3)
+	})
+}
+
+// A release that ends nothing excuses no loss.
+func TestReleaseInVainHidesNoLoss(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		f.acquire(f.open(), locks.AcquireRequest{ID: "job", Owner: "me"})
+		if _, err := f.engine.Release(f.Context(), locks.ReleaseRequest{ID: "job", Force: true}); err != nil {
+			t.Error(err)
+		}
+		if r, err := f.open().Release(f.Context(), locks.ReleaseRequest{ID: "job", Claim: locks.Claim{Owner: "me"}}); err != nil || r.Ended != 0 {
+			t.Errorf("got %+v, %v", r, err)
+		}
+		time.Sleep(time.Second)
+		f.wantLost(1)
+	})
+}
+
+func TestGrantThatIsOverIsNotGivenOut(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		late := 1
+		f.engine.afterGrant = func(locks.AcquireRequest) {
+			if late--; late >= 0 {
+				time.Sleep(2 * time.Second) // the grant is heard of when the lease is over
+			}
+		}
+		s := f.open()
+		lease := f.acquire(s, locks.AcquireRequest{ID: "job", TTL: time.Second, Wait: locks.Forever})
+		f.wantLive("job", lease.Token, true)
+		time.Sleep(time.Hour)
+		f.wantLive("job", lease.Token, true)
+
+		late = 100
+		_, err := s.Acquire(f.Context(), locks.AcquireRequest{ID: "other", TTL: time.Second, Wait: time.Minute})
+		if !errors.Is(err, locks.ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+		f.wantHeld(1)
+		if n := f.manager.Leases(); n != 1 {
+			t.Errorf("%d leases are kept, want 1", n)
+		}
+		f.wantLost(0)
+	})
+}
+
+func TestGrantThatWasReleasedMeanwhileIsNotGivenOut(t *testing.T) {
+	for name, claim := range map[string]locks.Claim{"by owner": {Owner: "me"}, "bare": {}} {
+		t.Run(name, func(t *testing.T) {
+			inVirtualTime(t, session.Options{}, func(f *fixture) {
+				grants := 0
+				f.engine.afterGrant = func(req locks.AcquireRequest) {
+					if grants++; grants == 1 {
+						_, err := f.manager.Engine().Release(f.Context(), locks.ReleaseRequest{ID: req.ID, Claim: claim})
+						if err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				lease := f.acquire(f.open(), locks.AcquireRequest{ID: "job", Owner: claim.Owner})
+				f.wantLive("job", lease.Token, true)
+				time.Sleep(time.Minute)
+				f.wantLost(0)
+				f.wantHeld(1)
+			})
+		})
+	}
+}
+
+// A wait that took long is confirmed: the lease's time counts from there.
+func TestLateGrantIsConfirmed(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		f.engine.afterGrant = func(locks.AcquireRequest) { time.Sleep(900 * time.Millisecond) }
+		lease := f.acquire(f.open(), locks.AcquireRequest{ID: "job", TTL: time.Second, Wait: locks.Forever})
+		time.Sleep(200 * time.Millisecond)
+		f.wantLive("job", lease.Token, true)
+		f.engine.onHeartbeat = func(context.Context, locks.HeartbeatRequest) error { return down() }
+		_, err := f.open().Acquire(f.Context(), locks.AcquireRequest{ID: "other", TTL: time.Second, Wait: locks.Forever})
+		if !errors.Is(err, locks.ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+		f.wantHeld(1)
+		f.wantLost(0)
+	})
+}
+
+func TestRefusedAcquireKeepsNothing(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		s, other := f.open(), f.open()
+		lease := f.acquire(s, locks.AcquireRequest{ID: "job"})
+		if _, err := other.Acquire(f.Context(), locks.AcquireRequest{ID: "job", TTL: time.Second}); !errors.Is(err, locks.ErrHeld) {
+			t.Errorf("got %v", err)
+		}
+		other.End()
+		f.wantLive("job", lease.Token, true)
+		if n := f.manager.Leases(); n != 1 {
+			t.Errorf("%d leases", n)
+		}
+	})
+}
