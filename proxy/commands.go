@@ -6,11 +6,11 @@ package proxy
 func lockCommands() []command {
 	return []command{
 		{
-			name: "lock.acquire", arity: -2, flags: []string{"write", "fast"}, access: writes,
+			name: "lock.acquire", arity: -2, flags: []string{"write", "fast", "blocking"}, access: writes,
 			group: "lock", since: "1.0.0", complexity: "O(1)",
 			summary: "Acquires a lock and returns the lease's token, or null if the lock was not to be had.",
 			args: []argument{
-				lockID(), ttlOption(), ownerOption(),
+				lockID(), ttlOption(), ownerOption(), optional(integer("BLOCK", "ms")),
 				either("mode", word("SHARED"), integer("LIMIT", "n")), optional(word("SESSION")),
 			},
 			run: (*call).acquire,

@@ -19,6 +19,7 @@ type call struct {
 	ctx  context.Context // ends when the connection is closed
 	srv  *Server
 	sess *session
+	conn redcon.Conn
 	cmd  *command // a subcommand, if one was named
 	args [][]byte // what follows the command's name and the subcommand's
 
@@ -37,6 +38,7 @@ func (s *Server) handle(conn redcon.Conn, cmd redcon.Command) {
 		ctx:   sess.ctx,
 		srv:   s,
 		sess:  sess,
+		conn:  conn,
 		muted: sess.replyOff || sess.skipNext,
 	}
 	sess.skipNext = false

@@ -31,9 +31,11 @@ const (
 	errClientID      replyError = "ERR Invalid client ID"
 	errCursor        replyError = "ERR invalid cursor"
 	errUnexpected    replyError = "ERR internal error"
-	errBlockLater    replyError = "ERR BLOCK is not supported yet"
 	errTimeout       replyError = "ERR timeout is not an integer or out of range"
 	errNegativeBlock replyError = "ERR timeout is negative"
+
+	// errGone ends a command whose client has left: nobody reads the reply.
+	errGone replyError = ""
 
 	msgMaxClients = "ERR max number of clients reached"
 )

@@ -42,6 +42,7 @@ type guard struct {
 	broken error     // what is wrong with the bytes at r; the commands before are fine
 	begun  time.Time // when the command at r began to arrive; zero if none has
 	hungUp bool
+	ahead  ahead // read while a command waited; comes before what the connection still has
 
 	mu      sync.Mutex
 	armed   time.Time // the read deadline in force
@@ -125,6 +126,9 @@ func (g *guard) command() []byte {
 // nothing points into the buffer.
 func (g *guard) fill() error {
 	g.makeRoom()
+	if n, err := g.takeAhead(); n > 0 || err != nil {
+		return err
+	}
 	g.await()
 	n, err := g.Conn.Read(g.buf[g.w:])
 	g.w += n

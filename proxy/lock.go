@@ -4,6 +4,7 @@ package proxy
 // options into a local struct, the engine, the reply.
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -20,11 +21,8 @@ func (c *call) acquire() error {
 		return err
 	}
 	o, err := parseOptions(c.cmd.name, c.args[1:], ttlOptions|modeOptions|optOwner|optBlock|optSession)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case o.given&optBlock != 0:
-		return errBlockLater
 	}
 	limits := c.srv.opts.Limits
 	if o.ttl == 0 {
@@ -33,13 +31,18 @@ func (c *call) acquire() error {
 	if err := limits.CheckTTL(o.ttl); err != nil {
 		return err
 	}
-	acquire := c.srv.engine.Acquire
+	acquire := acquireFunc(c.srv.engine.Acquire)
 	if o.given&optSession != 0 {
 		acquire = c.sess.leases.Acquire
 	}
-	lease, err := acquire(c.ctx, locks.AcquireRequest{
-		ID: id, Owner: o.claim.Owner, Mode: o.mode, Limit: o.limit, TTL: o.ttl,
-	})
+	req := locks.AcquireRequest{ID: id, Owner: o.claim.Owner, Mode: o.mode, Limit: o.limit, TTL: o.ttl}
+	var lease locks.Lease
+	if o.given&optBlock != 0 {
+		req.Wait = cmp.Or(o.block, locks.Forever)
+		lease, err = c.wait(acquire, req)
+	} else {
+		lease, err = acquire(c.ctx, req)
+	}
 	if err != nil {
 		return err
 	}

@@ -28,8 +28,10 @@ type Server struct {
 	commands commandTable
 	started  time.Time
 
-	stopping atomic.Bool   // true from the beginning of a shutdown
-	stop     chan struct{} // closed with it
+	stopping atomic.Bool     // true from the beginning of a shutdown
+	stop     chan struct{}   // closed with it
+	waiting  context.Context // ends with it: then nobody waits any more
+	endWaits context.CancelFunc
 	drained  chan struct{} // closed when stopping and no connection is left, or at Close
 
 	mu        sync.Mutex
@@ -44,8 +46,11 @@ type Server struct {
 func New(opts Options) *Server {
 	opts = opts.withDefaults()
 	kept := leases.New(opts.Engine, leases.Options{})
+	waiting, endWaits := context.WithCancel(context.Background())
 	return &Server{
 		opts:     opts,
+		waiting:  waiting,
+		endWaits: endWaits,
 		engine:   kept.Engine(),
 		leases:   kept,
 		commands: newCommandTable(),
@@ -82,9 +87,9 @@ func (s *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Shutdown stops the server gently: no connection is accepted any more, the
-// commands that run finish and their replies are delivered, commands that
-// arrive afterwards are answered with the SHUTDOWN error, and then the connections are
+// Shutdown stops the server gently: no connection is accepted any more, commands
+// that wait are answered with the SHUTDOWN error, those that run finish and their
+// replies are delivered, commands that arrive afterwards are answered with the SHUTDOWN error, and then the connections are
 // closed. It returns nil once all are gone and their session leases are released.
 // When ctx ends first, it closes what is left, cancels the contexts of the
 // commands that run, and returns ctx's error, wrapped.
@@ -137,6 +142,7 @@ func (s *Server) beginStop() (err error) {
 		return nil
 	}
 	close(s.stop)
+	s.endWaits()
 	for _, ln := range s.listeners {
 		if e := ln.Close(); !errors.Is(e, net.ErrClosed) {
 			err = errors.Join(err, e)

@@ -107,9 +107,8 @@ func (s *session) deliver(conn redcon.Conn, reply []byte) bool {
 		s.out = nil
 	}
 	ok := true
-	if w := redcon.BaseWriter(conn); s.pending > flushAt && w != nil {
-		s.pending = 0
-		ok = w.Flush() == nil
+	if s.pending > flushAt {
+		ok = s.flush(conn)
 	}
 	if len(conn.PeekPipeline()) == 0 {
 		s.pending = 0
