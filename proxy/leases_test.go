@@ -160,7 +160,7 @@ func withFaulty(t *testing.T, test func(t *testing.T, engine *faulty, srv *Serve
 }
 
 func TestReleaseFromAnyConnectionIsNoLoss(t *testing.T) {
-	withFaulty(t, func(_ *testing.T, _ *faulty, _ *Server, dial func() *client) {
+	withFaulty(t, func(t *testing.T, _ *faulty, srv *Server, dial func() *client) {
 		c, other := dial(), dial()
 		for _, from := range []*client{c, other} {
 			from.want(":1\r\n", "LOCK.RELEASE", "job", c.token("job", "SESSION"))
@@ -180,6 +180,11 @@ func TestReleaseFromAnyConnectionIsNoLoss(t *testing.T) {
 		}
 		c.token("job", "SESSION")
 		c.want(":1\r\n", "LOCK.RELEASE", "job", "FORCE")
+		time.Sleep(time.Minute)
+		c.token("job", "SESSION")
+		if _, err := srv.Engine().Release(t.Context(), locks.ReleaseRequest{ID: "job"}); err != nil { // as HTTP does
+			t.Error(err)
+		}
 		time.Sleep(time.Minute)
 		c.want("+PONG\r\n", "PING")
 	})

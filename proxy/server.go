@@ -89,9 +89,9 @@ func (s *Server) Serve(ln net.Listener) error {
 
 // Shutdown stops the server gently: no connection is accepted any more, commands
 // that wait are answered with the SHUTDOWN error, those that run finish and their
-// replies are delivered, commands that arrive afterwards are answered with the SHUTDOWN error, and then the connections are
-// closed. It returns nil once all are gone and their session leases are released.
-// When ctx ends first, it closes what is left, cancels the contexts of the
+// replies are delivered, commands that arrive afterwards are answered with the
+// SHUTDOWN error, and then the connections are closed. It returns nil once all
+// are gone and their session leases are released. When ctx ends first, it closes what is left, cancels the contexts of the
 // commands that run, and returns ctx's error, wrapped.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.beginStop()
@@ -127,6 +127,11 @@ func (s *Server) Close() error {
 	defer cancel()
 	return errors.Join(err, s.leases.Close(ctx))
 }
+
+// Engine returns the engine for requests that come by another way than RESP, as
+// by HTTP: one that asks opts.Engine, and tells sessions what was done to their
+// leases. So a lease that is released on purpose does not count as lost.
+func (s *Server) Engine() locks.Engine { return s.engine }
 
 // Connections returns the number of open connections.
 func (s *Server) Connections() int {

@@ -78,13 +78,14 @@ func (m *Main) Open() error {
 
 func (m *Main) openEngine() (locks.Engine, error) {
 	if m.Config.Upstream == "" {
-		return memory.New(memory.Options{}), nil
+		return memory.New(memory.Options{MaxWaiters: m.Config.MaxWaiters}), nil
 	}
 	engine, err := upstream.Open(upstream.Options{
-		URL:     m.Config.Upstream,
-		Prefix:  m.Config.Prefix,
-		Timeout: m.Config.UpstreamTimeout,
-		Log:     m.Log,
+		URL:        m.Config.Upstream,
+		Prefix:     m.Config.Prefix,
+		Timeout:    m.Config.UpstreamTimeout,
+		MaxWaiters: m.Config.MaxWaiters,
+		Log:        m.Log,
 	})
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--upstream or --prefix: %w", err)}
@@ -101,17 +102,18 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 		meters.Held(holding.Held)
 	}
 	m.engine = meters.Instrument(engine)
-	m.fronts = []front{{"resp", resp, proxy.New(proxy.Options{
+	redis := proxy.New(proxy.Options{
 		Engine:     m.engine,
 		Limits:     m.Config.Limits,
 		Version:    m.Version,
 		EngineName: name,
 		Log:        m.Log,
 		Refused:    func(code string) { meters.Refused("resp", code) },
-	})}}
+	})
+	m.fronts = []front{{"resp", resp, redis}}
 	if web != nil {
 		m.fronts = append(m.fronts, front{"http", web, httpapi.New(httpapi.Options{
-			Engine:  m.engine,
+			Engine:  redis.Engine(),
 			Limits:  m.Config.Limits,
 			Metrics: meters,
 			Log:     m.Log,

@@ -40,7 +40,7 @@ func settings() []setting {
 			stored(func(c *Config) *time.Duration { return &c.Limits.MaxTTL }, duration)},
 		{"allow-persist", "", "false", "Allow leases that never expire.",
 			stored(func(c *Config) *bool { return &c.Limits.AllowPersist }, boolean)},
-		{"max-waiters", "number", "10000", "How many requests may queue for one lock. Checked, but without effect yet: this version has no queue, the next one brings it.",
+		{"max-waiters", "number", "10000", "How many requests may wait for one lock.",
 			stored(func(c *Config) *int { return &c.MaxWaiters }, positive)},
 		{"drain-timeout", "duration", "10s", "How long running commands may take to finish when candado stops.",
 			stored(func(c *Config) *time.Duration { return &c.DrainTimeout }, duration)},
