@@ -1,6 +1,10 @@
 package upstream
 
-import "github.com/goodjobtech/candado/locks"
+import (
+	"context"
+
+	"github.com/goodjobtech/candado/locks"
+)
 
 // OpenDoubts returns how many acquires are in doubt.
 func (e *Engine) OpenDoubts() int { return len(e.doubts.all()) }
@@ -11,13 +15,13 @@ func Settle(engines ...locks.Engine) {
 	for _, e := range engines {
 		e := e.(*Engine)
 		e.waiting.mu.Lock()
-		var rooms []*room
+		var visits []visit
 		for _, r := range e.waiting.rooms {
-			rooms = append(rooms, r)
+			visits = append(visits, visit{r, r.ask()})
 		}
 		e.waiting.mu.Unlock()
-		for _, r := range rooms {
-			e.tendOnce(r)
+		for _, v := range visits {
+			_, _ = e.tended(v, e.doAll(context.Background(), []*call{e.tendCall(v)})[0])
 		}
 	}
 }

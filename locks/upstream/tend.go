@@ -1,8 +1,8 @@
 package upstream
 
 import (
+	"container/heap"
 	"context"
-	"math/rand/v2"
 	"time"
 )
 
@@ -11,107 +11,162 @@ const (
 	// waiting for it. Three missed ones, and the candado is taken for dead.
 	tendEvery = time.Second
 
+	// tendGrid is how close in time locks are that are tended together.
+	tendGrid = 50 * time.Millisecond
+
 	// tendAgain is how soon a lock is tended again if the server did not answer.
 	tendAgain = 200 * time.Millisecond
+
+	// tends is how many groups of locks are tended at the same time: one that
+	// hangs must not hold up the others.
+	tends = 4
+
+	// askMost is about how many requests one group asks about.
+	askMost = 2048
 )
 
-// tend looks after a lock for as long as this candado has requests waiting for
-// it, or has made a lease of it that ends soon. It is not the way by which
-// requests are told what they are granted, unless the message was lost; but
-// what expires is handed over by it.
-func (e *Engine) tend(r *room) {
-	timer := time.NewTimer(time.Hour)
+// visit is one room that is being tended.
+type visit struct {
+	room  *room
+	asked []*waiter
+}
+
+// tend looks after locks for as long as this candado has requests waiting for
+// them, or has made leases of them that end soon, until the engine is closed. It
+// is not the way by which requests are told what they are granted, unless the
+// message was lost; but what expires is handed over by it. Locks that are due
+// together are tended together.
+func (e *Engine) tend() {
+	s := e.waiting
+	timer := time.NewTimer(0)
 	defer timer.Stop()
+	free := make(chan struct{}, tends)
 	for {
-		due, open := e.waiting.tendAt(r)
-		if !open {
+		select {
+		case free <- struct{}{}:
+		case <-s.closing:
 			return
 		}
-		timer.Reset(time.Until(due))
-		select {
-		case <-e.waiting.closing:
-			return
-		case <-r.wake:
+		visits, wait := s.begin(time.Now())
+		if len(visits) > 0 {
+			s.running.Go(func() { // it is counted from within running: Close can't have seen none
+				e.tendSome(visits)
+				<-free
+			})
 			continue
+		}
+		<-free
+		timer.Reset(wait)
+		select {
+		case <-s.closing:
+			return
+		case <-s.sooner:
 		case <-timer.C:
 		}
-		e.tendOnce(r)
 	}
 }
 
-// tendAt returns when the room is to be tended. It closes a room that nobody
-// waits in.
-func (s *waiting) tendAt(r *room) (due time.Time, open bool) {
+// begin takes the rooms that are due, as many as go together, and says whom to
+// ask about. If none is, it returns how long there is to wait.
+func (s *waiting) begin(now time.Time) (visits []visit, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(r.waiters) == 0 && r.due.IsZero() {
-		delete(s.rooms, r.id)
-		return due, false
+	for asked := 0; len(s.agenda) > 0 && len(visits) < together && asked < askMost; {
+		r := s.agenda[0]
+		if r.due().After(now) {
+			break
+		}
+		heap.Pop(&s.agenda)
+		r.busy, r.expiry, r.check = true, time.Time{}, s.nextCheck(now)
+		visits = append(visits, visit{r, r.ask()})
+		asked += len(visits[len(visits)-1].asked)
 	}
-	return r.due, true
+	if len(visits) == 0 {
+		wait = time.Hour
+		if len(s.agenda) > 0 {
+			wait = s.agenda[0].due().Sub(now)
+		}
+	}
+	return visits, wait
 }
 
-// plan returns the requests to ask about, and sets when to tend next should
-// nothing make that sooner.
-func (s *waiting) plan(r *room) []*waiter {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r.due = time.Time{}
-	if len(r.waiters) > 0 {
-		r.due = time.Now().Add(tendEvery - rand.N(tendEvery/10))
-	}
-	return r.ask()
+// nextCheck returns when a lock is tended next, at the latest, that is tended now or
+// got its first waiter now.
+func (s *waiting) nextCheck(now time.Time) time.Time {
+	return s.start.Add((now.Sub(s.start) + tendEvery).Truncate(tendGrid))
 }
 
-// tendOnce asks the server about the lock, once.
-func (e *Engine) tendOnce(r *room) {
-	asked := e.waiting.plan(r)
-	c := &call{script: e.scripts.tend, id: r.id, key: e.keys.record(r.id)}
-	for _, w := range asked {
+// tendSome asks the server about the locks, once.
+func (e *Engine) tendSome(visits []visit) {
+	calls := make([]*call, len(visits))
+	for i, v := range visits {
+		calls[i] = e.tendCall(v)
+	}
+	for i, o := range e.doAll(context.Background(), calls) {
+		v := visits[i]
+		again := tendEvery
+		if missed, err := e.tended(v, o); err != nil {
+			again = tendAgain
+		} else if missed {
+			again = 0 // others may have been missed too
+		}
+		e.waiting.visited(v.room, again)
+	}
+}
+
+func (e *Engine) tendCall(v visit) *call {
+	c := &call{script: e.scripts.tend, id: v.room.id, key: e.keys.record(v.room.id)}
+	for _, w := range v.asked {
 		c.args = append(c.args, w.number[:])
 	}
-	reply, err := e.do(context.Background(), c)
-	if err != nil {
-		e.waiting.tendIn(r, tendAgain)
-		return
+	return c
+}
+
+// tended passes on what has become of the requests that were asked about. It
+// reports whether one of them had missed something.
+func (e *Engine) tended(v visit, o outcome) (missed bool, err error) {
+	if o.err != nil {
+		return false, o.err
 	}
-	missed := false
-	for _, w := range asked {
+	for _, w := range v.asked {
 		var fate int64
-		if err := reply.scan(&fate); err != nil {
-			e.waiting.tendIn(r, tendAgain)
-			return
+		if err := o.reply.scan(&fate); err != nil {
+			return missed, err
 		}
 		switch {
 		case fate < 0:
 			e.waiting.tell(w.number, news{kind: newsGone})
 		case fate > 0:
-			e.waiting.tell(w.number, news{newsGranted, fate, reply.now + provisional.Microseconds()})
+			e.waiting.tell(w.number, news{newsGranted, fate, o.reply.now + provisional.Microseconds()})
 		default:
 			continue
 		}
 		missed = true
 	}
-	if missed {
-		e.waiting.tendIn(r, 0) // others may have been missed too
-	}
+	return missed, nil
 }
 
-// tendIn has the room tended after d at the latest, if requests wait in it.
-func (s *waiting) tendIn(r *room, d time.Duration) {
+// visited ends a visit. If requests wait there, the next is after that time at
+// the latest.
+func (s *waiting) visited(r *room, next time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if due := time.Now().Add(d); len(r.waiters) > 0 && due.Before(r.due) {
-		r.due = due
+	r.busy = false
+	if at := time.Now().Add(next); at.Before(r.check) {
+		r.check = at
 	}
+	s.plan(r)
 }
 
 // tendAll has every room tended now.
 func (s *waiting) tendAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
 	for _, r := range s.rooms {
-		r.due = time.Now()
-		r.look()
+		r.check = now
+		if r.index >= 0 {
+			s.plan(r)
+		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,8 +13,8 @@ import (
 
 // This file is what a candado knows of its own requests that wait: which locks
 // they wait for, and what it has heard about them. The queues themselves are in
-// the server. wait.go is one request's way through them, tend.go looks after
-// locks, listen.go hears the news.
+// the server. wait.go is one request's way through them, room.go the requests for
+// one lock, tend.go looks after locks, listen.go hears the news.
 
 // The kinds of news; see queue.lua.
 const (
@@ -47,15 +46,19 @@ type waiter struct {
 // waiting is the set of a candado's requests that wait. Safe for concurrent use.
 type waiting struct {
 	self     string // what this candado is named in queues, and where it listens
+	start    time.Time
 	estimate *clock
-	tend     func(*room) // runs once for each room, until the room is closed
+	tend     func() // tends rooms until closing
 
 	closing chan struct{}  // closed when the requests have to go
-	running sync.WaitGroup // waiters and tends; grows under mu, and not once closed is set
+	running sync.WaitGroup // waiters and tending; grows under mu, and not once closed is set
+	sooner  chan struct{}  // has an element if a room may be due sooner than was known
 
 	mu       sync.Mutex
 	closed   bool
+	tending  bool // tend runs
 	rooms    map[locks.ID]*room
+	agenda   agenda // the rooms that are not being tended
 	byNumber map[number]*waiter
 	listener *listener // nil until the first request waits
 }
@@ -64,8 +67,10 @@ func newWaiting() *waiting {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
 	return &waiting{
+		start:    time.Now(),
 		self:     hex.EncodeToString(id[:]),
 		closing:  make(chan struct{}),
+		sooner:   make(chan struct{}, 1),
 		rooms:    map[locks.ID]*room{},
 		byNumber: map[number]*waiter{},
 	}
@@ -92,7 +97,7 @@ func (s *waiting) part(w *waiter) {
 	delete(s.byNumber, w.number)
 	if r := s.rooms[w.req.ID]; r != nil {
 		r.remove(w)
-		r.look() // nobody may be left to tend for
+		s.plan(r) // nobody may be left to tend for
 	}
 	s.running.Done()
 }
@@ -102,19 +107,17 @@ func (s *waiting) part(w *waiter) {
 func (s *waiting) queued(w *waiter, place int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.rooms[w.req.ID]
-	if r != nil {
+	if r := s.rooms[w.req.ID]; r != nil {
 		r.remove(w)
 	}
 	w.place, w.told = place, len(w.news) > 0
-	if r == nil {
-		if r = s.open(w.req.ID); r == nil {
-			return
+	if r := s.room(w.req.ID); r != nil {
+		if len(r.waiters) == 0 {
+			r.check = s.nextCheck(time.Now())
 		}
-		r.due = time.Now().Add(tendEvery)
+		r.insert(w)
+		s.plan(r)
 	}
-	r.insert(w)
-	r.look()
 }
 
 // handled takes note that a request could not act on what it was told, and has
@@ -125,19 +128,21 @@ func (s *waiting) handled(w *waiter) {
 	w.told = len(w.news) > 0
 }
 
-// open makes a lock's room and its tending; nil if the engine is closed. s.mu is
-// held.
-func (s *waiting) open(id locks.ID) *room {
+// room returns a lock's room, and makes it if there is none; nil if the engine is
+// closed. s.mu is held, and the caller plans the room.
+func (s *waiting) room(id locks.ID) *room {
 	if s.closed {
 		return nil
 	}
-	r := &room{id: id, wake: make(chan struct{}, 1)}
-	s.rooms[id] = r
-	s.running.Add(1)
-	go func() {
-		defer s.running.Done()
-		s.tend(r)
-	}()
+	if !s.tending {
+		s.tending = true
+		s.running.Go(s.tend)
+	}
+	r := s.rooms[id]
+	if r == nil {
+		r = &room{id: id, index: -1}
+		s.rooms[id] = r
+	}
 	return r
 }
 
@@ -169,15 +174,9 @@ func (s *waiting) expects(id locks.ID, expires int64) {
 	due := time.Now().Add(max(left, 0) + time.Millisecond)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.rooms[id]
-	if r == nil {
-		if r = s.open(id); r == nil {
-			return
-		}
-	}
-	if r.due.IsZero() || due.Before(r.due) {
-		r.due = due
-		r.look()
+	if r := s.room(id); r != nil && (r.expiry.IsZero() || due.Before(r.expiry)) {
+		r.expiry = due
+		s.plan(r)
 	}
 }
 
@@ -244,73 +243,4 @@ func (s *waiting) close() {
 	if l != nil {
 		l.stop()
 	}
-}
-
-// room is where the requests for one lock wait. It is guarded by waiting.mu.
-type room struct {
-	id      locks.ID
-	waiters []*waiter // by place
-	next    int       // whose turn it is to be asked about
-	due     time.Time // when to tend; zero: there is nobody to tend for
-	wake    chan struct{}
-}
-
-// look has the room's tending read due again.
-func (r *room) look() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-func byPlace(w *waiter, place int64) int {
-	switch {
-	case w.place < place:
-		return -1
-	case w.place > place:
-		return 1
-	}
-	return 0
-}
-
-func (r *room) insert(w *waiter) {
-	i, _ := slices.BinarySearchFunc(r.waiters, w.place+1, byPlace)
-	r.waiters = slices.Insert(r.waiters, i, w)
-}
-
-// remove takes a request out, if it is in.
-func (r *room) remove(w *waiter) {
-	i, _ := slices.BinarySearchFunc(r.waiters, w.place, byPlace)
-	for ; i < len(r.waiters) && r.waiters[i].place == w.place; i++ {
-		if r.waiters[i] == w {
-			r.waiters = slices.Delete(r.waiters, i, i+1)
-			return
-		}
-	}
-}
-
-// Redis answers about so many of a lock's requests at once: the first in the
-// queue, which are those that may have been granted something, and as many of
-// the others by turns.
-const window = 64
-
-// ask returns the requests to ask the server about.
-func (r *room) ask() (ask []*waiter) {
-	add := func(some []*waiter) {
-		for _, w := range some {
-			if !w.told {
-				ask = append(ask, w)
-			}
-		}
-	}
-	first := min(window, len(r.waiters))
-	add(r.waiters[:first])
-	others := r.waiters[first:]
-	if r.next >= len(others) {
-		r.next = 0
-	}
-	last := min(r.next+window, len(others))
-	add(others[r.next:last])
-	r.next = last
-	return ask
 }

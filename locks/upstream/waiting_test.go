@@ -18,8 +18,11 @@ import (
 // What becomes of requests that wait when messages, connections, candados and
 // servers get lost.
 
-// outcome is what a waiting acquire came to.
-type outcome struct {
+// tendEvery is how often a candado tends the locks that its requests wait for.
+const tendEvery = time.Second
+
+// ending is what a waiting acquire came to.
+type ending struct {
 	lease locks.Lease
 	err   error
 	at    time.Time
@@ -27,21 +30,21 @@ type outcome struct {
 
 // waits starts a request that waits, and returns once it is in the queue or has
 // ended.
-func waits(t testing.TB, e locks.Engine, req locks.AcquireRequest) <-chan outcome {
+func waits(t testing.TB, e locks.Engine, req locks.AcquireRequest) <-chan ending {
 	t.Helper()
 	return waitsUnder(t, context.Background(), e, req)
 }
 
-func waitsUnder(t testing.TB, ctx context.Context, e locks.Engine, req locks.AcquireRequest) <-chan outcome {
+func waitsUnder(t testing.TB, ctx context.Context, e locks.Engine, req locks.AcquireRequest) <-chan ending {
 	t.Helper()
 	if req.Wait == 0 {
 		req.Wait = locks.Forever
 	}
 	before := info(t, e, req.ID).Waiters
-	result := make(chan outcome, 1)
+	result := make(chan ending, 1)
 	go func() {
 		lease, err := e.Acquire(ctx, req)
-		result <- outcome{lease, err, time.Now()}
+		result <- ending{lease, err, time.Now()}
 	}()
 	eventually(t, "the request waits", func() bool {
 		return len(result) > 0 || info(t, e, req.ID).Waiters > before
@@ -50,7 +53,7 @@ func waitsUnder(t testing.TB, ctx context.Context, e locks.Engine, req locks.Acq
 }
 
 // granted wants a lease within d.
-func granted(t testing.TB, d time.Duration, result <-chan outcome) locks.Lease {
+func granted(t testing.TB, d time.Duration, result <-chan ending) locks.Lease {
 	t.Helper()
 	select {
 	case o := <-result:
@@ -65,7 +68,7 @@ func granted(t testing.TB, d time.Duration, result <-chan outcome) locks.Lease {
 }
 
 // fails wants the request that waits to end with err within d.
-func fails(t testing.TB, d time.Duration, result <-chan outcome, want error) {
+func fails(t testing.TB, d time.Duration, result <-chan ending, want error) {
 	t.Helper()
 	select {
 	case o := <-result:
@@ -78,7 +81,7 @@ func fails(t testing.TB, d time.Duration, result <-chan outcome, want error) {
 }
 
 // stillWaits wants that nothing has been said yet.
-func stillWaits(t testing.TB, result <-chan outcome) {
+func stillWaits(t testing.TB, result <-chan ending) {
 	t.Helper()
 	select {
 	case o := <-result:
@@ -152,7 +155,7 @@ func TestWaitersQueueAgainAfterTheDataWasLost(t *testing.T) {
 			s := redistest.Start(t)
 			engines := []locks.Engine{open(t, s.URL(), 0), open(t, s.URL(), 0)}
 			held := acquire(t, engines[0], request("a", ""))
-			var all []<-chan outcome
+			var all []<-chan ending
 			for i := range 6 {
 				all = append(all, waits(t, engines[i%2], request("a", "")))
 			}
@@ -185,7 +188,7 @@ func TestWaitersQueueAgainAfterTheDataWasLost(t *testing.T) {
 
 // anyGranted returns which of the requests that wait is granted first. A lock
 // that nobody lost is released for them.
-func anyGranted(t *testing.T, all []<-chan outcome) (int, locks.Lease) {
+func anyGranted(t *testing.T, all []<-chan ending) (int, locks.Lease) {
 	t.Helper()
 	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		for i, w := range all {
@@ -282,7 +285,7 @@ func TestEveryKeyOfAQueueExpires(t *testing.T) {
 	e := open(t, s.URL(), 0)
 	acquire(t, e, locks.AcquireRequest{ID: "a", TTL: 100 * time.Millisecond})
 	ctx, cancel := context.WithCancel(context.Background())
-	var all []<-chan outcome
+	var all []<-chan ending
 	acquire(t, e, locks.AcquireRequest{ID: "forever", TTL: locks.NoExpiry})
 	for _, id := range []locks.ID{"a", "forever"} {
 		for i := range 3 {
@@ -309,23 +312,34 @@ func TestEveryKeyOfAQueueExpires(t *testing.T) {
 // A candado that is cut off, as one that was stopped or whose host died, keeps
 // its subscription: the server has not noticed yet.
 func TestSilentCandadoBlocksNobodyForLong(t *testing.T) {
-	for name, grantedFirst := range map[string]bool{"at the head": false, "granted": true} {
+	const silence = 3100 * time.Millisecond // for longer than candados may be silent
+	for name, c := range map[string]struct {
+		silent time.Duration // before the release
+		step   time.Duration // of the server's clock
+		most   time.Duration // that the request behind waits after the release
+	}{
+		"granted":           {0, 0, 5500 * time.Millisecond},
+		"at the head":       {silence, 0, time.Second},
+		"clock set back":    {silence + tendEvery, -time.Hour, time.Second},
+		"clock set forward": {0, time.Hour, time.Second},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := redistest.Start(t)
+			s := redistest.StartWithClock(t)
 			p := redistest.NewProxy(t, s.Addr)
 			cut, alive := open(t, p.URL(), 0), open(t, s.URL(), 0)
-			held := acquire(t, alive, request("a", ""))
-			waits(t, cut, request("a", ""))
+			held := acquire(t, alive, locks.AcquireRequest{ID: "a", TTL: 12 * time.Hour})
+			for range 3 {
+				waits(t, cut, request("a", ""))
+			}
 			behind := waits(t, alive, request("a", ""))
 			p.Freeze()
+			s.SetClock(c.step)
+			time.Sleep(c.silent)
 			since := time.Now()
-			if !grantedFirst {
-				time.Sleep(3100 * time.Millisecond) // until it has been silent for too long
-			}
 			releaseToken(t, alive, "a", held.Token)
-			granted(t, 6*time.Second, behind)
-			if took := time.Since(since); took > 5500*time.Millisecond {
+			granted(t, 8*time.Second, behind)
+			if took := time.Since(since); took > c.most {
 				t.Errorf("the request behind waited for %v", took)
 			}
 		})
@@ -336,7 +350,7 @@ func TestClosedCandadoLeavesItsQueues(t *testing.T) {
 	s := redistest.Start(t)
 	e, other := open(t, s.URL(), 0), open(t, s.URL(), 0)
 	acquire(t, other, request("a", ""))
-	var all []<-chan outcome
+	var all []<-chan ending
 	for range 5 {
 		all = append(all, waits(t, e, request("a", "")))
 	}
@@ -375,7 +389,7 @@ func TestReleaseTellsOneAndSendsOneMessage(t *testing.T) {
 	s := redistest.Start(t)
 	e, other := open(t, s.URL(), 0), open(t, s.URL(), 0)
 	held := acquire(t, other, request("a", ""))
-	var all []<-chan outcome
+	var all []<-chan ending
 	for range 10 {
 		all = append(all, waits(t, e, request("a", "")))
 	}

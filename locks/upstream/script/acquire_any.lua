@@ -33,7 +33,9 @@ elseif other then
   return done({2, now, last, at})
 elseif queued or not admits(mode, limit) then
   if place == 0 and redis.call('ZCARD', order) >= tonumber(ARGV[11]) then return done({-7, now}) end
-  return done({2, now, last, enter(from, place, mode, limit, span, who)})
+  local at = enter(from, place, mode, limit, span, who)
+  if place > 0 then serve() end -- it may stand before the head now, and be content with less
+  return done({2, now, last, at})
 end
 
 local fresh = mint()

@@ -10,6 +10,8 @@ serve()
 
 -- Requests of a candado that has died stand in the way once they are first (serve drops them), but they also count.
 if queued then
+  -- A clock that was set back must not let the dead live until it is there again.
+  for _, candado in ipairs(redis.call('ZRANGEBYSCORE', alive, '(' .. digits(now), '+inf')) do redis.call('ZADD', alive, now, candado) end
   local dead = redis.call('ZRANGEBYSCORE', alive, '-inf', digits(now - SILENT - 1))
   if #dead > 0 then
     redis.call('ZREM', alive, unpack(dead))
