@@ -28,7 +28,7 @@ func loadScripts() scripts {
 		check:     compose("record", "leases", "check"),
 		info:      compose("record", "leases", "queue", "info"),
 		undo:      compose("record", "leases", "queue", "undo"),
-		confirm:   compose("record", "leases", "queue", "confirm"),
+		confirm:   compose("record", "confirm", "leases", "queue", "confirm_any"),
 		tend:      compose("record", "leases", "queue", "tend"),
 		scan:      compose("scan"),
 		ready:     compose("ready"),

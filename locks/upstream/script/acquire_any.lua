@@ -1,7 +1,6 @@
 -- Acquire where the lock is held shared, or to be held shared, or has a queue, or is to get one. It goes on from acquire.lua.
 local mode, limit = shared and 1 or 0, tonumber(ARGV[7])
-settle()
-serve()
+catch_up()
 
 local token = of_request(from) or of_owner(who)
 local mine = load(token)
@@ -26,7 +25,7 @@ elseif queued and waiter(from) then
 elseif other then
   -- The owner asks anew: this request takes the place of the earlier one.
   local w, at = waiter(other), tonumber(redis.call('ZSCORE', order, other) or 0)
-  leave(other)
+  leave(other, w)
   if w then tell(w.candado, 2, other, 0, 0) end
   at = enter(from, at, mode, limit, span, who)
   serve()

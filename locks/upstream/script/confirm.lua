@@ -7,12 +7,14 @@
 -- Invariant: a lease that the owner has acquired again since keeps the expiry that this gave it.
 local from, token = ARGV[4], ARGV[5]
 redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script go on once it has written
-settle()
-serve()
-local lease = load(claimed(token, ''))
-if not lease then return done({0, now}) end
-if lease.request == from then
-  lease.expires = lease.ttl > 0 and now + lease.ttl * 1000 or 0
-  store(token, lease)
+
+if exclusive then
+  if tonumber(token) ~= last then return {0, now} end
+  if request == from then
+    expires = ttl > 0 and now + ttl * 1000 or 0
+    local packed = struct.pack(FORMAT, head, last, expires, ttl, granted, request, ended, count) .. owner
+    if ttl > 0 then redis.call('SET', key, packed, 'PX', ttl + RETENTION) else redis.call('SET', key, packed) end
+  end
+  if queued then return {1, now, {expires}} end
+  return {1, now}
 end
-return done({1, now})

@@ -1,7 +1,6 @@
 -- Heartbeat where the lock is held shared, or an exclusive lease has expired and others wait. It goes on from heartbeat.lua.
 redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script go on once it has written
-settle()
-serve()
+catch_up()
 if holders == 0 then return done({0, now}) end
 local token = claimed(by_token, by_owner)
 local lease = load(token)

@@ -2,8 +2,7 @@
 --
 -- Returns  {1, now, last, waiters, mode, then for each holder, by token: token, owner, ttl left (ms, rounded up; -1: no expiry), ms held}
 --          (mode: 0 exclusive, 1 shared, 2 free); and news (queue.lua)
-settle()
-serve()
+catch_up()
 local reply = {1, now, last, queued and redis.call('ZCARD', order) or 0, (state + 2) % 3}
 
 local tokens = {digits(last)}

@@ -34,9 +34,8 @@ local function waiter(from)
   return {mode = mode, limit = limit, ttl = span, candado = candado, owner = string.sub(packed, WAITER_SIZE + 1)}
 end
 
--- Takes a request out of the queue. Returns whether it was in.
-local function leave(from)
-  local w = waiter(from)
+-- Takes a request, whose waiter is w (nil if it has none), out of the queue. Returns whether it was in.
+local function leave(from, w)
   if w then
     redis.call('HDEL', waiting, 'n' .. from)
     if w.owner ~= '' and redis.call('HGET', waiting, 'o' .. w.owner) == from then redis.call('HDEL', waiting, 'o' .. w.owner) end
@@ -44,10 +43,11 @@ local function leave(from)
   return redis.call('ZREM', order, from) == 1
 end
 
--- Says that the calling candado lives, and has requests waiting here.
-local function refresh()
-  redis.call('ZADD', alive, now, self)
-  for _, k in ipairs({order, waiting, alive}) do redis.call('PEXPIRE', k, KEPT) end
+-- Says that the calling candado lives, and has requests waiting here. The keys get more time if it is new here or tends the lock.
+local function refresh(tends)
+  if redis.call('ZADD', alive, now, self) == 1 or tends then
+    for _, k in ipairs({order, waiting, alive}) do redis.call('PEXPIRE', k, KEPT) end
+  end
 end
 
 -- Puts the calling candado's request into the queue, at a place that it had before (0: at the end). Returns the place.
@@ -59,7 +59,7 @@ local function enter(from, place, mode, limit, span, who)
   redis.call('ZADD', order, digits(place), from)
   redis.call('HSET', waiting, 'n' .. from, struct.pack(WAITER, mode, limit, span, self) .. who)
   if who ~= '' then redis.call('HSET', waiting, 'o' .. who, from) end
-  refresh()
+  refresh(not queued)
   if not queued then queued, changed = true, true end
   return place
 end
@@ -80,6 +80,7 @@ local function serve()
       queued, changed = false, true
       return
     end
+    if state == 1 then return end -- nobody is admitted beside an exclusive holder
     local w = waiter(from)
     if w and lives(w.candado) then
       if not admits(w.mode, w.limit) then return end
@@ -87,14 +88,20 @@ local function serve()
       local till = w.ttl > 0 and w.ttl * 1000 <= PROVISIONAL and now + w.ttl * 1000 or now + PROVISIONAL
       if tell(w.candado, token and 1 or 3, from, token or 0, till) and token then grant(token, from, w.mode, w.owner, w.ttl, till) end
     end
-    leave(from)
+    leave(from, w)
   end
   news[1] = now
 end
 
+-- Brings the lock up to date at the beginning of a script. Beside an exclusive lease that lives there is nothing to serve.
+local function catch_up()
+  settle()
+  if not exclusive then serve() end
+end
+
 -- Ends a script: writes what has changed, and adds the news to the reply.
 local function done(reply)
-  redis.call('DEL', key .. ':w') -- if nothing was written: an answer from reads alone must not come from a replica
+  if not changed then redis.call('DEL', key .. ':w') end -- an answer from reads alone must not come from a replica
   local had = queued or #news > 1
   save()
   if had then

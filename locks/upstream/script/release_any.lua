@@ -1,7 +1,6 @@
 -- Release where the lock is held shared, or has a queue. It goes on from release.lua.
 redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script go on once it has written
-settle()
-serve()
+catch_up()
 if from == ended then return done({1, now, count, holders}) end
 if holders == 0 then return done({0, now}) end
 if sent > 0 and by_token == '' and (state == 2 or (granted + 1) * 1000 > sent) then return done({-6, now}) end

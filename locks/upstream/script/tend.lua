@@ -4,7 +4,7 @@
 -- ARGV[4…] the numbers of some of its requests; none: it has none, and looks only at what has expired
 -- Returns  {1, now, then for each number: 0 it waits, -1 it is gone, else the token of its lease}; and news (queue.lua)
 if not queued and redis.call('EXISTS', order) == 1 then queued, changed = true, true end -- the record was lost, the queue was not
-if queued and #ARGV > 3 then refresh() end
+if queued and #ARGV > 3 then refresh(true) end
 settle()
 serve()
 
@@ -17,7 +17,7 @@ if queued then
     redis.call('ZREM', alive, unpack(dead))
     for _, from in ipairs(redis.call('ZRANGE', order, 0, -1)) do
       local w = waiter(from)
-      if not w or not redis.call('ZSCORE', alive, w.candado) then leave(from) end
+      if not w or not redis.call('ZSCORE', alive, w.candado) then leave(from, w) end
     end
     serve()
   end

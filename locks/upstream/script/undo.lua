@@ -7,7 +7,7 @@
 -- Invariant: a lease that somebody renewed, or acquired again, is left alone.
 redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script go on once it has written
 local from = ARGV[4]
-local left = leave(from) -- first: it must not be granted anything now. Also if the record, which would say that there is a queue, was lost
+local left = leave(from, waiter(from)) -- first: it must not be granted anything now. Also if the record, which would say that there is a queue, was lost
 settle()
 if left and not queued and redis.call('ZCARD', order) > 0 then queued, changed = true, true end
 local token = of_request(from)
