@@ -47,17 +47,7 @@ func (l *pipeListener) dial() net.Conn {
 // within the bubble, too; goroutines that are left fail it.
 func inVirtualTime(t *testing.T, opts Options, test func(t *testing.T, srv *Server, dial func() *client)) {
 	synctest.Test(t, func(t *testing.T) {
-		ln := newPipeListener()
-		srv := New(quiet(opts))
-		served := make(chan error, 1)
-		go func() { served <- srv.Serve(ln) }()
-		test(t, srv, func() *client { return newClient(t, ln.dial()) })
-		if err := srv.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		if err := <-served; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
+		virtual(t, opts, func(srv *Server, dial func() *client) { test(t, srv, dial) })
 	})
 }
 

@@ -136,22 +136,28 @@ func TestSessionLeaseLastsAsLongAsTheConnection(t *testing.T) {
 	})
 }
 
+// virtual serves over pipes for as long as the test runs, in its bubble.
+func virtual(t *testing.T, opts Options, test func(srv *Server, dial func() *client)) {
+	t.Helper()
+	ln := newPipeListener()
+	srv := New(quiet(opts))
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	test(srv, func() *client { return newClient(t, ln.dial()) })
+	if err := srv.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
 // withFaulty runs a test in virtual time on an engine that is made there.
 func withFaulty(t *testing.T, test func(t *testing.T, engine *faulty, srv *Server, dial func() *client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		engine := newFaulty()
-		ln := newPipeListener()
-		srv := New(quiet(Options{Engine: engine}))
-		served := make(chan error, 1)
-		go func() { served <- srv.Serve(ln) }()
-		test(t, engine, srv, func() *client { return newClient(t, ln.dial()) })
-		if err := srv.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		if err := <-served; err != nil {
-			t.Errorf("Serve: %v", err)
-		}
+		virtual(t, Options{Engine: engine}, func(srv *Server, dial func() *client) { test(t, engine, srv, dial) })
 		if n := engine.held(); n != 0 {
 			t.Errorf("%d locks are held", n)
 		}
