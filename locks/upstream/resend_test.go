@@ -327,11 +327,11 @@ func TestResentRequestThatWaitsKeepsItsPlaceAndItsLease(t *testing.T) {
 	releaseToken(t, direct, "a", held.Token)
 	held = granted(t, 3*time.Second, first)
 	p.LoseReplies(1, nil)
-	resent, req := make(chan outcome, 1), request("a", "resent")
+	resent, req := make(chan ending, 1), request("a", "resent")
 	req.Wait = locks.Forever
 	go func() {
 		lease, err := e.Acquire(context.Background(), req)
-		resent <- outcome{lease, err, time.Now()}
+		resent <- ending{lease, err, time.Now()}
 	}()
 	eventually(t, "the request waits", func() bool { return info(t, direct, "a").Waiters == 1 })
 	behind := waits(t, direct, request("a", "behind"))
