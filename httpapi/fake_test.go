@@ -105,6 +105,12 @@ func serve(t testing.TB, o Options) (*Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveOn(t, ln, o), ln.Addr().String()
+}
+
+// serveOn starts a server on a listener, until the test ends.
+func serveOn(t testing.TB, ln net.Listener, o Options) *Server {
+	t.Helper()
 	s := New(o)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()
@@ -118,7 +124,7 @@ func serve(t testing.TB, o Options) (*Server, string) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return s, ln.Addr().String()
+	return s
 }
 
 // client is one connection to a server, byte for byte.
