@@ -18,7 +18,8 @@
 // at once waits in the lock's queue. It is answered when it is granted (200), or
 // when the time has run out or the same owner has asked again (409). It is
 // answered at once when too many wait already (429) and when candado is about to
-// stop (503). wait=0s does not wait.
+// stop (503). wait=0s does not wait. A request that waits keeps its connection,
+// of which there may be Options.MaxConns.
 //
 // A client that closes the connection while it waits leaves the queue; so does
 // one that closes only its own half of it, and one that sends more than 64 KiB

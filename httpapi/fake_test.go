@@ -49,7 +49,10 @@ func (f *fake) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lea
 	return f.acquire(ctx, req)
 }
 
-func (f *fake) Release(_ context.Context, req locks.ReleaseRequest) (locks.Released, error) {
+func (f *fake) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
+	if ctx.Err() != nil {
+		return locks.Released{}, locks.ErrUnavailable
+	}
 	f.note(req)
 	return f.release(req)
 }
