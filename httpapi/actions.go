@@ -6,16 +6,16 @@ import (
 	"github.com/goodjobtech/candado/locks"
 )
 
-// acquire asks for a lease.
+// acquire asks for a lease, and waits for it if the client says so.
 func (s *Server) acquire(c call) (reply, error) {
-	req := locks.AcquireRequest{ID: c.id, Owner: c.params.owner, Limit: c.params.limit, TTL: c.params.ttl}
+	req := locks.AcquireRequest{ID: c.id, Owner: c.params.owner, Limit: c.params.limit, TTL: c.params.ttl, Wait: c.params.wait}
 	if c.params.has(paramShared | paramLimit) {
 		req.Mode = locks.Shared
 	}
 	if req.TTL == 0 {
 		req.TTL = s.options.Limits.DefaultTTL
 	}
-	lease, err := s.options.Engine.Acquire(c.ctx, req)
+	lease, err := s.ask(c, req)
 	if err != nil {
 		return reply{}, err
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/goodjobtech/candado/locks/hangup"
 )
 
 // farewellTime is how long connections are still read once the server drains:
@@ -16,6 +18,9 @@ const farewellTime = 100 * time.Millisecond
 // maxTurnedAway is how many connections above the limit are told so at one
 // time. Beyond them, connections are closed without a word.
 const maxTurnedAway = 64
+
+// maxAhead bounds what is read of a client while a request of its waits.
+const maxAhead = 64 << 10
 
 // registry knows every open connection, so that Shutdown can end those that
 // have no request (fasthttp's own does not see the ones that never sent a byte)
@@ -44,7 +49,7 @@ const (
 
 // add takes a new connection in, if there is room for it.
 func (r *registry) add(nc net.Conn) (*conn, admission) {
-	c := &conn{Conn: nc, registry: r}
+	c := &conn{Conn: nc, registry: r, in: hangup.NewReader(nc, maxAhead)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// Draining is looked at under the mutex: were it set after the look and
@@ -126,12 +131,12 @@ func (r *registry) count() int {
 
 // conn is an accepted connection. The registry may end its reading at any time;
 // writing is left alone, because a reply may be on its way. Closing instead
-// would lose replies to pipelined requests, which fasthttp holds back while
-// there is another request to read.
+// would lose it.
 type conn struct {
 	net.Conn
 	registry *registry
-	serving  atomic.Bool // while a request is being answered
+	in       *hangup.Reader // of Conn
+	serving  atomic.Bool    // while a request is being answered
 	ended    atomic.Bool
 	spoken   bool // whether the client has sent a byte; of the reading goroutine
 
@@ -163,13 +168,20 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 // reply. To a client that has asked nothing, a reply would pass for the answer
 // to its first request.
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.in.Read(p)
 	c.spoken = c.spoken || n > 0
 	if err != nil && (c.ended.Load() || !c.spoken) {
 		err = net.ErrClosed
 	}
 	return n, err
 }
+
+// watch calls gone when the client leaves before stop is called, and stop
+// reports whether it has. Both are called while a request is being answered:
+// then nothing else reads, and no read deadline is set but the watch's own
+// (fasthttp sets one before it reads again). A drain that began before the
+// request is seen by it, and one that begins later leaves its connection alone.
+func (c *conn) watch(gone func()) (stop func() bool) { return c.in.Watch(gone) }
 
 // Close closes the connection and takes it out of the registry.
 func (c *conn) Close() error {

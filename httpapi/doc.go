@@ -3,7 +3,7 @@
 //
 // # Routes
 //
-//	GET, POST  /acquire/{lock-id}    parameters ttl, persist, owner, shared, limit
+//	GET, POST  /acquire/{lock-id}    parameters ttl, persist, owner, shared, limit, wait
 //	GET, POST  /release/{lock-id}    parameters owner, token, force
 //	GET, POST  /heartbeat/{lock-id}  parameters owner, token, ttl, persist
 //	GET, HEAD  /locks/{lock-id}      the lock, its holders and waiters
@@ -11,6 +11,19 @@
 //	GET, HEAD  /healthz              200 while the process lives
 //	GET, HEAD  /readyz               200 while the engine answers
 //	GET, HEAD  /metrics              Prometheus text
+//
+// # Waiting
+//
+// With wait, a duration such as 30s or 1500ms, an acquire that can't be granted
+// at once waits in the lock's queue. It is answered when it is granted (200), or
+// when the time has run out or the same owner has asked again (409). It is
+// answered at once when too many wait already (429) and when candado is about to
+// stop (503). wait=0s does not wait. A request that waits keeps its connection,
+// of which there may be Options.MaxConns.
+//
+// A client that closes the connection while it waits leaves the queue; so does
+// one that closes only its own half of it, and one that sends more than 64 KiB
+// behind the request. Requests that were sent behind it are then not served.
 //
 // # Lock IDs
 //

@@ -49,7 +49,10 @@ func (f *fake) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lea
 	return f.acquire(ctx, req)
 }
 
-func (f *fake) Release(_ context.Context, req locks.ReleaseRequest) (locks.Released, error) {
+func (f *fake) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
+	if ctx.Err() != nil {
+		return locks.Released{}, locks.ErrUnavailable
+	}
 	f.note(req)
 	return f.release(req)
 }
@@ -105,6 +108,12 @@ func serve(t testing.TB, o Options) (*Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveOn(t, ln, o), ln.Addr().String()
+}
+
+// serveOn starts a server on a listener, until the test ends.
+func serveOn(t testing.TB, ln net.Listener, o Options) *Server {
+	t.Helper()
 	s := New(o)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ln) }()
@@ -118,7 +127,7 @@ func serve(t testing.TB, o Options) (*Server, string) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return s, ln.Addr().String()
+	return s
 }
 
 // client is one connection to a server, byte for byte.

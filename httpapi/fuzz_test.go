@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"net"
 	"strings"
 	"testing"
 
@@ -12,11 +13,15 @@ import (
 	"github.com/goodjobtech/candado/locks"
 )
 
-// once has the server answer one request, with no connection around it. It
+// once has the server answer one request, without fasthttp's server. It
 // returns false if fasthttp can't read the request.
 func once(s *Server, target string) (status int, body string, readable bool) {
+	near, far := net.Pipe()
+	defer far.Close()
+	c, _ := s.conns.add(near)
+	defer c.Close()
 	var ctx fasthttp.RequestCtx
-	ctx.Init(&fasthttp.Request{}, nil, nil)
+	ctx.Init2(c, nil, false)
 	raw := "GET " + target + " HTTP/1.1\r\nHost: candado\r\n\r\n"
 	if err := ctx.Request.Read(bufio.NewReaderSize(strings.NewReader(raw), maxHeaderBytes)); err != nil {
 		s.unreadable(&ctx, err)
@@ -32,7 +37,7 @@ func FuzzPathAndQuery(f *testing.F) {
 	for _, target := range []string{
 		"/acquire/a", "/acquire/a%2Fb?ttl=30s&owner=x", "/release/%00?token=9", "/heartbeat/../x?ttl=1s&token=1",
 		"http://h/locks/%ff", "/locks?match=*&cursor=0&count=5", "/acquire/%", "/acquire/a?%&&=", "/acquire/a?ttl=-1ns",
-		"/acquire/é+?limit=2&shared=1", "https://h?x", "*", "/acquire/\"\\?owner=%22", "/readyz", "/acquire/a#b",
+		"/acquire/é+?limit=2&shared=1", "https://h?x", "*", "/acquire/\"\\?owner=%22", "/readyz", "/acquire/a#b", "/acquire/a?wait=1s",
 	} {
 		f.Add(target)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -26,6 +27,7 @@ type endpoint struct {
 // which uses a request's memory again as soon as the handler has returned.
 type call struct {
 	ctx    context.Context
+	conn   *conn
 	id     locks.ID
 	params params
 }
@@ -63,10 +65,9 @@ func (s *Server) route(path string) (e endpoint, rest string, err error) {
 
 // handle answers one request. A panic ends the request, not the process.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	if c, ok := ctx.Conn().(*conn); ok {
-		c.serving.Store(true)
-		defer c.serving.Store(false)
-	}
+	c := connOf(ctx)
+	c.serving.Store(true)
+	defer c.serving.Store(false)
 	defer func() {
 		if p := recover(); p != nil {
 			s.options.Log.Error("panic at an HTTP request", "panic", p, "stack", string(debug.Stack()))
@@ -84,6 +85,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	s.send(ctx, r)
 }
+
+// connOf returns the connection of a request. The listener hands out no others.
+func connOf(ctx *fasthttp.RequestCtx) *conn { return ctx.Conn().(*conn) }
 
 // answer checks the request from the outside in, and serves it.
 func (s *Server) answer(ctx *fasthttp.RequestCtx) (reply, error) {
@@ -108,7 +112,7 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx) (reply, error) {
 	if len(ctx.Request.Body()) > 0 {
 		return reply{}, badRequest("the request has a body, but parameters go in the query")
 	}
-	c := call{ctx: s.base}
+	c := call{ctx: s.base, conn: connOf(ctx)}
 	if e.onID {
 		if c.id, err = lockID(rest); err != nil {
 			return reply{}, err
@@ -205,8 +209,8 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	s.send(ctx, refusal(&e).reply())
 }
 
-// send puts a reply in its place. While the server drains, it is the
-// connection's last.
+// send puts a reply in its place. While the server drains, or where the client
+// has left, it is the connection's last.
 func (s *Server) send(ctx *fasthttp.RequestCtx, r reply) {
 	h := &ctx.Response.Header
 	h.SetContentType(r.kind)
@@ -215,12 +219,17 @@ func (s *Server) send(ctx *fasthttp.RequestCtx, r reply) {
 	if r.allow != "" {
 		h.Set("Allow", r.allow)
 	}
-	if s.conns.draining.Load() {
+	if s.conns.draining.Load() || r.gone {
 		ctx.SetConnectionClose()
 	}
-	if r.status >= fasthttp.StatusBadRequest {
+	if r.status >= fasthttp.StatusBadRequest && !r.gone {
 		s.countRefusal(r.status)
 	}
 	ctx.SetStatusCode(r.status)
 	ctx.SetBody(r.body)
+	// Setting the deadline here rather than leaving it to fasthttp has two effects.
+	// The reply is written at once, also where another request is in fasthttp's
+	// buffer: that one may wait for long. And no deadline is left behind, which
+	// would have passed when fasthttp refuses what it can't read.
+	_ = ctx.SetWriteDeadline(time.Now().Add(s.options.WriteTimeout)) // fails if the write will
 }

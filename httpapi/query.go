@@ -62,6 +62,7 @@ type params struct {
 	given param // which parameters; none: the request is bare
 
 	ttl    time.Duration // 0: not given; NoExpiry: persist
+	wait   time.Duration // 0: not at all
 	owner  locks.Owner
 	token  locks.Token
 	limit  int
@@ -128,11 +129,9 @@ func (p *params) add(pair string, allowed param) error {
 func (p *params) set(which param, value string) (reason string) {
 	switch which {
 	case paramTTL:
-		p.ttl, reason = parseDuration(value)
+		p.ttl, reason = parseTTL(value)
 	case paramWait:
-		if _, reason = parseDuration(value); reason == "" {
-			reason = "is not supported yet"
-		}
+		p.wait, reason = parseWait(value)
 	case paramOwner:
 		p.owner = locks.Owner(value)
 		reason = checkOwner(p.owner)
@@ -156,6 +155,25 @@ func (p *params) set(which param, value string) (reason string) {
 	return reason
 }
 
+// parseTTL takes no 0: a lease that has ended when it begins is none.
+func parseTTL(value string) (time.Duration, string) {
+	d, reason := parseDuration(value)
+	if reason == "" && d <= 0 {
+		reason = "is not above 0"
+	}
+	return d, reason
+}
+
+// parseWait takes 0s, which is not to wait: what is left of a client's own
+// time may come to that.
+func parseWait(value string) (time.Duration, string) {
+	d, reason := parseDuration(value)
+	if reason == "" && d < 0 {
+		reason = "is below 0"
+	}
+	return d, reason
+}
+
 func parseDuration(value string) (time.Duration, string) {
 	d, err := time.ParseDuration(value)
 	_, notNumber := strconv.ParseFloat(value, 64)
@@ -166,9 +184,7 @@ func parseDuration(value string) (time.Duration, string) {
 		return 0, "needs a unit, such as 30s or 1500ms"
 	case err != nil:
 		return 0, "is not a duration, such as 30s or 1500ms"
-	case d <= 0:
-		return 0, "is not above 0"
-	case d%time.Millisecond != 0:
+	case d > 0 && d%time.Millisecond != 0:
 		return 0, "is not a whole number of milliseconds"
 	}
 	return d, ""

@@ -26,6 +26,7 @@ type reply struct {
 	kind   string // the Content-Type
 	allow  string // the Allow header; empty: none
 	body   []byte
+	gone   bool // the client has left: nobody was refused anything
 }
 
 // outcome is what a request ended in, as every body but a page's says it. The
@@ -35,6 +36,7 @@ type outcome struct {
 	held   bool   // the lock, after the request
 	text   string // why the request was refused; empty: success
 	allow  string // the methods, if it was the method that was refused
+	gone   bool   // as in reply
 
 	// Of the extended body; a zero field has no value and is left out.
 	token locks.Token
@@ -47,7 +49,7 @@ func (o outcome) reply() reply {
 	if status == 0 {
 		status = fasthttp.StatusOK
 	}
-	return reply{status: status, kind: "application/json", allow: o.allow, body: o.body()}
+	return reply{status: status, kind: "application/json", allow: o.allow, body: o.body(), gone: o.gone}
 }
 
 func (o outcome) body() []byte {
@@ -135,6 +137,9 @@ func refusal(err error) outcome {
 	if e, ok := errors.AsType[*locks.ArgumentError](err); ok {
 		return outcome{status: fasthttp.StatusBadRequest, text: e.Error()}
 	}
+	if e, ok := errors.AsType[goneError](err); ok {
+		return outcome{status: fasthttp.StatusBadRequest, text: e.Error(), gone: true}
+	}
 	switch {
 	case errors.Is(err, errFree):
 		return outcome{status: fasthttp.StatusConflict, text: errFree.Error()}
@@ -144,6 +149,8 @@ func refusal(err error) outcome {
 		return outcome{status: fasthttp.StatusConflict, held: true, text: locks.ErrNotOwner.Error()}
 	case errors.Is(err, locks.ErrMode):
 		return outcome{status: fasthttp.StatusConflict, held: true, text: locks.ErrMode.Error()}
+	case errors.Is(err, locks.ErrBusy):
+		return outcome{status: fasthttp.StatusTooManyRequests, held: true, text: locks.ErrBusy.Error()}
 	case errors.Is(err, locks.ErrShutdown):
 		return outcome{status: fasthttp.StatusServiceUnavailable, text: locks.ErrShutdown.Error()}
 	case errors.Is(err, locks.ErrUnavailable):

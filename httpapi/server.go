@@ -26,6 +26,10 @@ type Server struct {
 	base   context.Context
 	cancel context.CancelFunc
 
+	// waiting ends when Shutdown begins: then nobody waits any more.
+	waiting  context.Context
+	endWaits context.CancelFunc
+
 	mu        sync.Mutex
 	listeners []*listener
 }
@@ -35,6 +39,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{options: o.withDefaults()}
 	s.base, s.cancel = context.WithCancel(context.Background())
+	s.waiting, s.endWaits = context.WithCancel(context.Background())
 	s.conns = newRegistry(s.options.MaxConns)
 	s.http = &fasthttp.Server{
 		Handler:      s.handle,
@@ -89,8 +94,8 @@ func (s *Server) adopt(l *listener) bool {
 }
 
 // Shutdown stops the server: it accepts no more, /readyz and requests to
-// acquire, release or renew get 503, requests that are running finish, and connections without one
-// are closed. It returns nil once all connections are closed. If ctx ends
+// acquire, release or renew get 503, also those that wait; other requests that
+// are running finish, and connections without one are closed. It returns nil once all connections are closed. If ctx ends
 // first, it closes what is left, cancels the engine calls that are still
 // running, and returns an error that wraps ctx.Err(). Calling it again is
 // harmless.
@@ -114,6 +119,7 @@ func (s *Server) stopAccepting() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns.drain()
+	s.endWaits()
 	var err error
 	for _, l := range s.listeners {
 		err = errors.Join(err, l.Close())

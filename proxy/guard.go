@@ -11,10 +11,18 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/goodjobtech/candado/locks/hangup"
 )
 
 const (
 	readBuffer = 4 << 10
+
+	// What is read of a client while its command waits. One that sends more behind
+	// such a command is broken.
+	maxAhead = 1 << 20
+
+	errAhead protocolError = "more than 1 MiB sent behind a command that waits"
 
 	// A connection that candado ends is first shut for writing, and what the
 	// client had still sent is read and thrown away, within these bounds: closing
@@ -42,7 +50,7 @@ type guard struct {
 	broken error     // what is wrong with the bytes at r; the commands before are fine
 	begun  time.Time // when the command at r began to arrive; zero if none has
 	hungUp bool
-	ahead  ahead // read while a command waited; comes before what the connection still has
+	in     *hangup.Reader // of Conn
 
 	mu      sync.Mutex
 	armed   time.Time // the read deadline in force
@@ -56,6 +64,7 @@ func newGuard(conn net.Conn, opts *Options) *guard {
 		Conn:   conn,
 		opts:   opts,
 		closed: func() {},
+		in:     hangup.NewReader(conn, maxAhead),
 		frames: framer{maxBytes: opts.MaxCommandBytes, maxArgs: opts.MaxArguments},
 	}
 }
@@ -126,11 +135,8 @@ func (g *guard) command() []byte {
 // nothing points into the buffer.
 func (g *guard) fill() error {
 	g.makeRoom()
-	if n, err := g.takeAhead(); n > 0 || err != nil {
-		return err
-	}
 	g.await()
-	n, err := g.Conn.Read(g.buf[g.w:])
+	n, err := g.in.Read(g.buf[g.w:])
 	g.w += n
 	leaving := g.awaited()
 	switch {
@@ -213,6 +219,20 @@ func (g *guard) leave() {
 	if g.reading {
 		g.leaveAt = time.Now().Add(farewellTime)
 		g.arm(g.leaveAt)
+	}
+}
+
+// watch calls gone when the client leaves before stop is called. Both belong to
+// the goroutine that serves the connection. That is not in Read meanwhile, so
+// that leave sets no deadline.
+func (g *guard) watch(gone func()) (stop func() bool) {
+	end := g.in.Watch(gone)
+	return func() bool {
+		left := end()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.armed = time.Time{} // as the watch has left it
+		return left
 	}
 }
 

@@ -51,7 +51,7 @@ func (c *call) leave(id locks.ID, lease locks.Lease) error {
 		_, _ = c.sess.leases.Release(ctx, locks.ReleaseRequest{ID: id, Claim: locks.Claim{Token: lease.Token}})
 	}
 	c.sess.guard.hangUp()
-	if c.sess.guard.ahead.full {
+	if c.sess.guard.in.Overrun() {
 		return replyError(errAhead.Error())
 	}
 	return errGone

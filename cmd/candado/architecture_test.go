@@ -15,10 +15,11 @@ const module = "github.com/goodjobtech/candado/"
 func TestDependenciesPointTheRightWay(t *testing.T) {
 	mayImport := map[string][]string{
 		"cmd/candado":     {"proxy", "httpapi", "httpapi/metrics", "locks", "locks/memory", "locks/upstream"},
-		"proxy":           {"locks", "locks/session"},
-		"httpapi":         {"locks", "httpapi/metrics"},
+		"proxy":           {"locks", "locks/hangup", "locks/session"},
+		"httpapi":         {"locks", "locks/hangup", "httpapi/metrics"},
 		"httpapi/metrics": {"locks"},
 		"locks":           {},
+		"locks/hangup":    {},
 		"locks/memory":    {"locks"},
 		"locks/session":   {"locks"},
 		"locks/upstream":  {"locks"},
@@ -59,7 +60,7 @@ func TestDependenciesPointTheRightWay(t *testing.T) {
 func TestNoPackageIsOutsideTheArrows(t *testing.T) {
 	for _, path := range list(t, `{{join .Deps "\n"}}`, module+"cmd/candado") {
 		inside, ours := strings.CutPrefix(path, module)
-		known := []string{"proxy", "httpapi", "httpapi/metrics", "locks", "locks/memory", "locks/session", "locks/upstream"}
+		known := []string{"proxy", "httpapi", "httpapi/metrics", "locks", "locks/hangup", "locks/memory", "locks/session", "locks/upstream"}
 		if ours && !slices.Contains(known, inside) {
 			t.Errorf("the binary holds the package %s, which no arrow allows", inside)
 		}

@@ -17,6 +17,7 @@ func (m *Metrics) Instrument(e locks.Engine) locks.Engine {
 		Engine:    e,
 		upstream:  m.upstream,
 		acquire:   m.meter("acquire"),
+		wait:      m.meter("wait"),
 		release:   m.meter("release"),
 		heartbeat: m.meter("heartbeat"),
 		check:     m.meter("check"),
@@ -43,7 +44,7 @@ type instrumented struct {
 	locks.Engine
 	upstream prometheus.Counter
 
-	acquire, release, heartbeat, check, info, scan, ready meter
+	acquire, wait, release, heartbeat, check, info, scan, ready meter
 }
 
 // result is what an operation ended in.
@@ -55,6 +56,8 @@ const (
 	resultFree
 	resultNotOwner
 	resultMode
+	resultBusy
+	resultAbandoned // its client left, or candado stops
 	resultUnavailable
 	resultShutdown
 	resultError
@@ -62,7 +65,7 @@ const (
 )
 
 func (r result) String() string {
-	return [results]string{"ok", "held", "free", "not_owner", "mode", "unavailable", "shutdown", "error"}[r]
+	return [results]string{"ok", "held", "free", "not_owner", "mode", "busy", "abandoned", "unavailable", "shutdown", "error"}[r]
 }
 
 func resultOf(err error) result {
@@ -75,6 +78,8 @@ func resultOf(err error) result {
 		return resultNotOwner
 	case errors.Is(err, locks.ErrMode):
 		return resultMode
+	case errors.Is(err, locks.ErrBusy):
+		return resultBusy
 	case errors.Is(err, locks.ErrUnavailable):
 		return resultUnavailable
 	case errors.Is(err, locks.ErrShutdown):
@@ -105,11 +110,20 @@ func (i *instrumented) record(m *meter, start time.Time, r result) {
 	}
 }
 
-// Acquire passes the request on.
+// Acquire passes the request on. One that waits is an operation of its own: its
+// time says how long clients are patient, not how fast the engine is.
 func (i *instrumented) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
 	start := time.Now()
 	lease, err := i.Engine.Acquire(ctx, req)
-	i.record(&i.acquire, start, resultOf(err))
+	if req.Wait == 0 {
+		i.record(&i.acquire, start, resultOf(err))
+		return lease, err
+	}
+	r := resultOf(err)
+	if r == resultUnavailable && ctx.Err() != nil {
+		r = resultAbandoned // which is no fault of the upstream's
+	}
+	i.record(&i.wait, start, r)
 	return lease, err
 }
 

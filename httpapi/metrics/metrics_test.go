@@ -87,6 +87,7 @@ func text(t *testing.T, m *Metrics) string {
 func all(e locks.Engine) {
 	ctx := context.Background()
 	_, _ = e.Acquire(ctx, locks.AcquireRequest{})
+	_, _ = e.Acquire(ctx, locks.AcquireRequest{Wait: time.Second})
 	_, _ = e.Release(ctx, locks.ReleaseRequest{})
 	_, _ = e.Heartbeat(ctx, locks.HeartbeatRequest{})
 	_, _ = e.Check(ctx, "a", 1)
@@ -95,12 +96,30 @@ func all(e locks.Engine) {
 	_ = e.Ready(ctx)
 }
 
+func TestWaitThatTheCallerEndsIsNoUpstreamError(t *testing.T) {
+	m := New(Build{})
+	e := m.Instrument(&engine{err: fmt.Errorf("waiting: %w", locks.ErrUnavailable)})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _ = e.Acquire(ctx, locks.AcquireRequest{Wait: time.Second})
+	got := text(t, m)
+	for _, line := range []string{
+		`candado_engine_operations_total{operation="wait",result="abandoned"} 1`,
+		`candado_upstream_errors_total 0`,
+	} {
+		if !strings.Contains(got, line+"\n") {
+			t.Errorf("no %s", line)
+		}
+	}
+}
+
 func TestOperationsAreCountedByResult(t *testing.T) {
 	for want, e := range map[string]*engine{
 		"ok":          {},
 		"held":        {err: locks.ErrHeld},
 		"not_owner":   {err: locks.ErrNotOwner},
 		"mode":        {err: locks.ErrMode},
+		"busy":        {err: locks.ErrBusy},
 		"unavailable": {err: locks.ErrUnavailable},
 		"shutdown":    {err: locks.ErrShutdown},
 		"error":       {err: errors.New("odd")},
@@ -111,7 +130,7 @@ func TestOperationsAreCountedByResult(t *testing.T) {
 		m := New(Build{})
 		all(m.Instrument(e))
 		got := text(t, m)
-		for _, operation := range []string{"acquire", "release", "heartbeat", "check", "info", "scan", "ready"} {
+		for _, operation := range []string{"acquire", "wait", "release", "heartbeat", "check", "info", "scan", "ready"} {
 			for _, line := range []string{
 				fmt.Sprintf(`candado_engine_operations_total{operation=%q,result=%q} 1`, operation, want),
 				fmt.Sprintf(`candado_engine_operation_seconds_count{operation=%q} 1`, operation),
@@ -123,7 +142,7 @@ func TestOperationsAreCountedByResult(t *testing.T) {
 		}
 		upstream := "candado_upstream_errors_total 0\n"
 		if want == "unavailable" {
-			upstream = "candado_upstream_errors_total 7\n"
+			upstream = "candado_upstream_errors_total 8\n"
 		}
 		if !strings.Contains(got, upstream) {
 			t.Errorf("%s: no %s", want, upstream)

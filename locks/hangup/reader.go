@@ -1,0 +1,115 @@
+// Package hangup tells a front end when a client has left while a request of its
+// waits. Nothing but reading tells that: so the connection is read ahead, and
+// what came is kept for whoever reads it next.
+package hangup
+
+import (
+	"errors"
+	"net"
+	"os"
+	"slices"
+	"time"
+)
+
+// leastRead is how much room there is for a read ahead. It is little, since most
+// clients send nothing while they wait; a buffer that fills grows in doubles.
+const leastRead = 128
+
+// Reader reads a connection, of which it may have read a part ahead. It belongs
+// to the goroutine that serves the connection.
+type Reader struct {
+	conn net.Conn
+	max  int
+
+	buf  []byte // read ahead
+	err  error  // what ended the reading, if it was not our deadline
+	full bool
+}
+
+// NewReader returns a Reader of conn, which nothing else may read between Watch
+// and its stop. A client that sends more than limit bytes while a request of its
+// waits is broken, and taken to be gone.
+func NewReader(conn net.Conn, limit int) *Reader { return &Reader{conn: conn, max: limit} }
+
+// Read returns what was read ahead; once all of it is taken, what ended the
+// reading, or else what conn's Read does.
+func (r *Reader) Read(p []byte) (int, error) {
+	switch {
+	case len(r.buf) > 0:
+		n := copy(p, r.buf)
+		if r.buf = r.buf[n:]; len(r.buf) == 0 {
+			r.buf = nil
+		}
+		return n, nil
+	case r.err != nil:
+		return 0, r.err
+	}
+	return r.conn.Read(p)
+}
+
+// Overrun reports whether the client has sent more than the limit.
+func (r *Reader) Overrun() bool { return r.full }
+
+// Watch reads ahead until stop is called, and calls gone as soon as the client
+// has left, or has closed its half of the connection, or has sent too much.
+// Stop reports whether that has happened, and must be called unless the
+// connection is closed; gone has then returned, if it was called.
+//
+// The caller must be the goroutine that reads: it can't be in Read meanwhile, so
+// what is read needs no lock. Nobody else may set a read deadline between the
+// two calls. Afterwards, the connection has none.
+func (r *Reader) Watch(gone func()) (stop func() bool) {
+	done := make(chan struct{})
+	r.setDeadline(time.Time{})
+	go func() {
+		defer close(done)
+		if !r.readAhead() {
+			gone()
+		}
+	}()
+	return func() bool {
+		// The goroutine that waits for bytes is woken by a deadline in the past. If
+		// it has just got some, it meets the deadline at its next read.
+		r.setDeadline(time.Unix(1, 0))
+		<-done
+		r.setDeadline(time.Time{})
+		if !r.left() {
+			r.readNow() // it may have left just before the deadline was set
+		}
+		if len(r.buf) == 0 {
+			r.buf = nil
+		}
+		return r.left()
+	}
+}
+
+// setDeadline fails on a closed connection only, as the read will.
+func (r *Reader) setDeadline(t time.Time) { _ = r.conn.SetReadDeadline(t) }
+
+func (r *Reader) left() bool { return r.err != nil || r.full }
+
+// readAhead reads until the deadline has passed; then it returns true.
+func (r *Reader) readAhead() bool {
+	for !r.left() {
+		n, err := r.conn.Read(r.room())
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			r.took(n, nil)
+			return true
+		}
+		r.took(n, err)
+	}
+	return false
+}
+
+// room returns where the next bytes go.
+func (r *Reader) room() []byte {
+	r.buf = slices.Grow(r.buf, leastRead)
+	return r.buf[len(r.buf):cap(r.buf)]
+}
+
+// took notes what a read into room came to.
+func (r *Reader) took(n int, err error) {
+	r.buf = r.buf[:len(r.buf)+n]
+	r.err = err
+	r.full = len(r.buf) > r.max
+}

@@ -1,0 +1,197 @@
+package hangup_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/goodjobtech/candado/locks/hangup"
+)
+
+// pair returns both ends of a TCP connection.
+func pair(t *testing.T) (client, server *net.TCPConn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	far, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = far.Close() })
+	near, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = near.Close() })
+	return far.(*net.TCPConn), near.(*net.TCPConn)
+}
+
+func write(t *testing.T, w io.Writer, b []byte) {
+	t.Helper()
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, r io.Reader, want []byte) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(r, got); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("read %d bytes, %v; they are those that were sent: %v", n, err, bytes.Equal(got, want))
+	}
+}
+
+func TestClientThatStaysIsThere(t *testing.T) {
+	client, server := pair(t)
+	r := hangup.NewReader(server, 1<<20)
+	sent := bytes.Repeat([]byte("some bytes "), 5000)
+	for range 3 { // one watch after another
+		stop := r.Watch(func() { t.Error("the client is said to be gone") })
+		write(t, client, sent)
+		if stop() {
+			t.Fatal("stop says that the client is gone")
+		}
+		write(t, client, []byte("and more"))
+		read(t, r, append(bytes.Clone(sent), "and more"...))
+	}
+	_ = client.Close()
+	if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("the end reads as %d, %v", n, err)
+	}
+}
+
+func TestWhatAClientSentBeforeItLeftIsKept(t *testing.T) {
+	for name, leave := range map[string]func(*net.TCPConn) error{
+		"closes":          (*net.TCPConn).Close,
+		"closes its half": (*net.TCPConn).CloseWrite,
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := pair(t)
+			r := hangup.NewReader(server, 1<<20)
+			gone := make(chan bool, 2)
+			stop := r.Watch(func() { gone <- true })
+			write(t, client, []byte("last words"))
+			if err := leave(client); err != nil {
+				t.Fatal(err)
+			}
+			<-gone
+			if !stop() {
+				t.Error("stop says that the client is there")
+			}
+			again := r.Watch(func() { gone <- true })
+			<-gone
+			if !again() {
+				t.Error("the next watch says that the client is there")
+			}
+			read(t, r, []byte("last words"))
+			for range 2 {
+				if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+					t.Errorf("the end reads as %d, %v", n, err)
+				}
+			}
+		})
+	}
+}
+
+func TestClientThatResetsIsGone(t *testing.T) {
+	client, server := pair(t)
+	r := hangup.NewReader(server, 1<<20)
+	gone := make(chan bool, 1)
+	stop := r.Watch(func() { gone <- true })
+	_ = client.SetLinger(0)
+	_ = client.Close()
+	<-gone
+	if !stop() || r.Overrun() {
+		t.Error("stop says that the client is there, or has sent too much")
+	}
+}
+
+func TestConnectionClosedUnderTheWatchIsGone(t *testing.T) {
+	_, server := pair(t)
+	r := hangup.NewReader(server, 1<<20)
+	gone := make(chan bool, 1)
+	stop := r.Watch(func() { gone <- true })
+	_ = server.Close()
+	<-gone
+	if !stop() {
+		t.Error("stop says that the client is there")
+	}
+	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("reading returns %v", err)
+	}
+}
+
+func TestClientThatSendsTooMuchIsGone(t *testing.T) {
+	for _, more := range []int{0, 1} {
+		near, far := net.Pipe()
+		r := hangup.NewReader(near, 1000)
+		gone := make(chan bool, 1)
+		stop := r.Watch(func() { gone <- true })
+		write(t, far, make([]byte, 1000+more))
+		if more == 1 {
+			<-gone
+		}
+		if got, want := stop(), more == 1; got != want || r.Overrun() != want {
+			t.Errorf("at %d bytes: gone %v, overrun %v, want %v", 1000+more, got, r.Overrun(), want)
+		}
+		_ = far.Close()
+	}
+}
+
+// deaf is a connection whose Read tells nothing, as if its goroutine had not
+// been scheduled yet.
+type deaf struct{ *net.TCPConn }
+
+func (d deaf) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
+func TestClientThatLeftJustBeforeTheStopIsGone(t *testing.T) {
+	for name, leave := range map[string]func(*net.TCPConn){
+		"closes":          func(c *net.TCPConn) { _ = c.Close() },
+		"closes its half": func(c *net.TCPConn) { _ = c.CloseWrite() },
+		"resets":          func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := pair(t)
+			r := hangup.NewReader(deaf{server}, 1<<20)
+			if r.Watch(func() {})() {
+				t.Fatal("stop says that the client is gone")
+			}
+			write(t, client, []byte("last words"))
+			leave(client)
+			for end := time.Now().Add(10 * time.Second); !r.Watch(func() {})(); time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("the client is not found gone")
+				}
+			}
+			if name != "resets" { // which throws away what was on its way
+				read(t, r, []byte("last words"))
+			}
+		})
+	}
+}
+
+func TestWatchLeavesNoDeadlineBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		r := hangup.NewReader(near, 1000)
+		_ = near.SetReadDeadline(time.Now().Add(time.Second))
+		stop := r.Watch(func() { t.Error("the client is said to be gone") })
+		time.Sleep(time.Hour)
+		if stop() {
+			t.Error("stop says that the client is gone")
+		}
+		go func() {
+			time.Sleep(time.Hour)
+			_, _ = far.Write([]byte("late"))
+		}()
+		read(t, r, []byte("late"))
+	})
+}
