@@ -51,7 +51,7 @@ func (s *Server) leave(c call, lease locks.Lease) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), passOnTime)
 		defer cancel()
 		// It may fail, as when the lease was ended meanwhile; then its TTL is all that is left to end it.
-		_, _ = s.options.Engine.Release(ctx, locks.ReleaseRequest{ID: c.id, Claim: locks.Claim{Token: lease.Token}})
+		_, _ = s.options.Engine.Release(ctx, locks.ReleaseRequest{ID: c.id, Claim: locks.Claim{Token: lease.Token}, Untold: true})
 	}
 	if c.conn.in.Overrun() {
 		return errAhead

@@ -28,7 +28,8 @@ type Engine interface {
 	// a request that does not wait gets ErrHeld.
 	Acquire(ctx context.Context, req AcquireRequest) (Lease, error)
 
-	// Release ends the claimed lease. Ended is 0 if the lock was free. If the
+	// Release ends the claimed lease. Ended is 0 if the lock was free (or see
+	// ReleaseRequest.Untold). If the
 	// lock is held and the claimed lease is not among its holders, it returns
 	// ErrNotOwner, and a Released that says only that the lock is held.
 	Release(ctx context.Context, req ReleaseRequest) (Released, error)
@@ -105,6 +106,12 @@ type ReleaseRequest struct {
 	ID    ID
 	Claim Claim
 	Force bool // end every lease of the lock; Claim is not looked at
+
+	// Untold ends the lease only if nobody has learnt of it: if it was neither
+	// renewed nor acquired again since it was granted. Otherwise nothing is done
+	// and Ended is 0. It is for a front end that gives back what it could not
+	// hand to its client; Claim is then by token.
+	Untold bool
 }
 
 // Released says what a release did.

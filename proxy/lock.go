@@ -31,17 +31,14 @@ func (c *call) acquire() error {
 	if err := limits.CheckTTL(o.ttl); err != nil {
 		return err
 	}
-	acquire := acquireFunc(c.srv.engine.Acquire)
-	if o.given&optSession != 0 {
-		acquire = c.sess.leases.Acquire
-	}
+	session := o.given&optSession != 0
 	req := locks.AcquireRequest{ID: id, Owner: o.claim.Owner, Mode: o.mode, Limit: o.limit, TTL: o.ttl}
 	var lease locks.Lease
 	if o.given&optBlock != 0 {
 		req.Wait = cmp.Or(o.block, locks.Forever)
-		lease, err = c.wait(acquire, req)
+		lease, err = c.wait(req, session)
 	} else {
-		lease, err = acquire(c.ctx, req)
+		lease, err = c.ask(c.ctx, req, session)
 	}
 	if err != nil {
 		return err

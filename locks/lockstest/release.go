@@ -1,6 +1,11 @@
 package lockstest
 
-import "github.com/goodjobtech/candado/locks"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/goodjobtech/candado/locks"
+)
 
 // Cases about releasing.
 func releaseCases() []testCase {
@@ -12,8 +17,10 @@ func releaseCases() []testCase {
 		{"BareReleaseEndsTheOldestAnonymous", bareReleaseEndsTheOldestAnonymous},
 		{"ReleaseRepeatedIsHarmless", releaseRepeatedIsHarmless},
 		{"StaleTokenReleasesNothing", staleTokenReleasesNothing},
+		{"UntoldReleaseSparesWhatOthersKnowOf", untoldReleaseSparesWhatOthersKnowOf},
 		{"ForceEndsEveryLease", forceEndsEveryLease},
 		{"ForceIgnoresTheClaim", forceIgnoresTheClaim},
+		{"UntoldReleaseSparesWhatOthersKnowOf", untoldReleaseSparesWhatOthersKnowOf},
 	}
 }
 
@@ -115,4 +122,50 @@ func forceIgnoresTheClaim(p *probe) {
 	p.releases(locks.ReleaseRequest{ID: "a", Claim: byOwner("you"), Force: true}, locks.Released{Ended: 1})
 	p.grant(exclusive("a", "me"))
 	p.releases(locks.ReleaseRequest{ID: "a", Claim: byToken(1), Force: true}, locks.Released{Ended: 1})
+}
+
+func untoldReleaseSparesWhatOthersKnowOf(p *probe) {
+	learn := map[string]func(id locks.ID, req locks.AcquireRequest, token locks.Token){
+		"nobody": func(locks.ID, locks.AcquireRequest, locks.Token) {},
+		"acquired again": func(_ locks.ID, req locks.AcquireRequest, token locks.Token) {
+			equal(p, "the token acquired again", p.grant(req), token)
+		},
+		"renewed": func(id locks.ID, req locks.AcquireRequest, token locks.Token) {
+			p.heartbeat(id, byToken(token), long, locks.Lease{Token: token, Owner: req.Owner, Mode: req.Mode, TTL: long})
+		},
+	}
+	for name, by := range learn {
+		for i, req := range []locks.AcquireRequest{exclusive("", "me"), shared("", "me")} {
+			for _, waited := range []bool{false, true} {
+				id := locks.ID(fmt.Sprint(name, i, waited))
+				req.ID = id
+				var token locks.Token
+				if waited {
+					held := p.grant(exclusive(id, "holder"))
+					c := p.wait(req)
+					p.release(id, byToken(held), true)
+					token = p.granted(c)
+				} else {
+					token = p.grant(req)
+				}
+				by(id, req, token)
+				want := locks.Released{Held: true}
+				if name == "nobody" {
+					want = locks.Released{Ended: 1}
+				}
+				p.releases(locks.ReleaseRequest{ID: id, Claim: byToken(token), Untold: true}, want)
+				equal(p, "whether it lives: "+string(id), p.info(id).Held(), want.Held)
+				p.releaseFailsOrFree(id, token+1)
+			}
+		}
+	}
+}
+
+// releaseFailsOrFree wants an untold release of no live lease to end nothing.
+func (p *probe) releaseFailsOrFree(id locks.ID, token locks.Token) {
+	p.t.Helper()
+	released, err := p.Engine.Release(p.t.Context(), locks.ReleaseRequest{ID: id, Claim: byToken(token), Untold: true})
+	if released.Ended != 0 || err != nil && !errors.Is(err, locks.ErrNotOwner) {
+		p.t.Errorf("releasing token %d of %q: %+v, %v", token, id, released, err)
+	}
 }

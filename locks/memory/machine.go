@@ -239,6 +239,9 @@ func (l *lock) release(req locks.ReleaseRequest, now instant, tokens minter) (lo
 	if mine == nil {
 		return locks.Released{Held: true}, locks.ErrNotOwner
 	}
+	if req.Untold && l.isConfirmed(mine) {
+		return locks.Released{Held: true}, nil
+	}
 	l.drop(mine, now)
 	l.serve(now, tokens)
 	return locks.Released{Ended: 1, Held: l.held()}, nil

@@ -221,7 +221,7 @@ func answered(c *call, r reply, err error) bool {
 func (e *Engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
 	number := newNumber()
 	args := func(sent int64) []any {
-		return []any{number[:], token(req.Claim.Token), string(req.Claim.Owner), flag(req.Force), sent}
+		return []any{number[:], token(req.Claim.Token), string(req.Claim.Owner), flag(req.Force), sent, flag(req.Untold)}
 	}
 	r, err := e.do(ctx, &call{script: e.scripts.release, id: req.ID, key: e.keys.record(req.ID), args: args(0), again: args})
 	if err == nil {

@@ -10,6 +10,8 @@
 local WAITER, WAITER_SIZE, NEWS = '<BI4I6c16', 27, '<Bc8I7I7'
 local KEPT = 60000          -- ms that the keys outlive the last word from a candado
 local SILENT = 3000000      -- µs after which a candado that has said nothing is taken for dead
+local GAP = 1500000         -- µs after which somebody would have said so, if he could
+local GRACE = 1500000       -- µs that candados have to speak once they can again
 local PROVISIONAL = 4000000 -- µs that a granted lease lasts until its candado confirms that it was heard of
 local MOST = 256            -- waiters that one script serves: others want to use the server too
 local order, waiting, alive = key .. ':q', key .. ':n', key .. ':c'
@@ -43,11 +45,23 @@ local function leave(from, w)
   return redis.call('ZREM', order, from) == 1
 end
 
--- Says that the calling candado lives, and has requests waiting here. The keys get more time if it is new here or tends the lock.
-local function refresh(tends)
-  if redis.call('ZADD', alive, now, self) == 1 or tends then
-    for _, k in ipairs({order, waiting, alive}) do redis.call('PEXPIRE', k, KEPT) end
+-- If nobody could say that he lives, because this server stood still or its clock was set, silence proves nothing: then each gets
+-- a little time to say so.
+local function forgive()
+  local all = redis.call('ZREVRANGE', alive, 0, -1, 'WITHSCORES')
+  local silence = all[2] and now - all[2] or 0
+  if silence >= 0 and silence <= GAP then return end
+  local said = now - SILENT + GRACE
+  for i = 1, #all, 2 do
+    if tonumber(all[i + 1]) < said or tonumber(all[i + 1]) > now then redis.call('ZADD', alive, said, all[i]) end
   end
+end
+
+-- Says that the calling candado lives, and has requests waiting here.
+local function refresh()
+  forgive() -- first: who speaks first must not make the others look dead
+  redis.call('ZADD', alive, now, self)
+  for _, k in ipairs({order, waiting, alive}) do redis.call('PEXPIRE', k, KEPT) end
 end
 
 -- Puts the calling candado's request into the queue, at a place that it had before (0: at the end). Returns the place.
@@ -59,14 +73,22 @@ local function enter(from, place, mode, limit, span, who)
   redis.call('ZADD', order, digits(place), from)
   redis.call('HSET', waiting, 'n' .. from, struct.pack(WAITER, mode, limit, span, self) .. who)
   if who ~= '' then redis.call('HSET', waiting, 'o' .. who, from) end
-  refresh(not queued)
+  if not queued or not redis.call('ZSCORE', alive, self) then refresh() end
   if not queued then queued, changed = true, true end
   return place
 end
 
-local function lives(candado)
+local function heard(candado)
   local said = redis.call('ZSCORE', alive, candado)
-  return said and now - said <= SILENT
+  return said and now - said <= SILENT and now >= tonumber(said)
+end
+
+-- Whether a candado has said of late that it lives. If the calling one should have, too, and has not, they are forgiven.
+local function lives(candado)
+  if heard(candado) then return true end
+  if not redis.call('ZSCORE', alive, self) or heard(self) then return false end
+  forgive()
+  return heard(candado)
 end
 
 -- Settle, second half: grants what can be granted to those who wait, in their order. A waiter that nobody could tell is dropped: its

@@ -11,6 +11,7 @@ if force then
 else
   local token = claimed(by_token, by_owner)
   if not token then return done({-1, now}) end
+  if untold and load(token).confirmed then return done({1, now, 0, holders}) end
   finish(token)
 end
 ended, count = from, math.min(n, 65535)

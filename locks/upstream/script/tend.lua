@@ -4,14 +4,12 @@
 -- ARGV[4…] the numbers of some of its requests; none: it has none, and looks only at what has expired
 -- Returns  {1, now, then for each number: 0 it waits, -1 it is gone, else the token of its lease}; and news (queue.lua)
 if not queued and redis.call('EXISTS', order) == 1 then queued, changed = true, true end -- the record was lost, the queue was not
-if queued and #ARGV > 3 then refresh(true) end
+if queued and #ARGV > 3 then refresh() end
 settle()
 serve()
 
 -- Requests of a candado that has died stand in the way once they are first (serve drops them), but they also count.
 if queued then
-  -- A clock that was set back must not let the dead live until it is there again.
-  for _, candado in ipairs(redis.call('ZRANGEBYSCORE', alive, '(' .. digits(now), '+inf')) do redis.call('ZADD', alive, now, candado) end
   local dead = redis.call('ZRANGEBYSCORE', alive, '-inf', digits(now - SILENT - 1))
   if #dead > 0 then
     redis.call('ZREM', alive, unpack(dead))
