@@ -45,6 +45,10 @@ type Engine interface {
 	// it can. Each is an atomic step of its own, and fails alone.
 	Renew(ctx context.Context, reqs []HeartbeatRequest) []Renewed
 
+	// ReleaseAll does a Release for each request and returns what each came to,
+	// in their order, as Renew does. The claims are by token.
+	ReleaseAll(ctx context.Context, reqs []ReleaseRequest) []ReleaseResult
+
 	// Check reports whether token is that of a live lease of the lock.
 	Check(ctx context.Context, id ID, token Token) (bool, error)
 
@@ -134,6 +138,12 @@ type HeartbeatRequest struct {
 type Renewed struct {
 	Lease Lease
 	Err   error
+}
+
+// ReleaseResult is what one of many releases came to: what Release returns.
+type ReleaseResult struct {
+	Released Released
+	Err      error
 }
 
 // ScanRequest asks for one page of held locks.

@@ -113,6 +113,14 @@ func (s *scripted) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []l
 	return results
 }
 
+func (s *scripted) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
+	results := make([]locks.ReleaseResult, len(reqs))
+	for i, req := range reqs {
+		results[i].Released, results[i].Err = s.Release(ctx, req)
+	}
+	return results
+}
+
 func (s *scripted) Check(ctx context.Context, id locks.ID, token locks.Token) (bool, error) {
 	return token == 7, s.script(ctx, id, token)
 }

@@ -45,6 +45,14 @@ func (e *engine) Heartbeat(context.Context, locks.HeartbeatRequest) (locks.Lease
 	return locks.Lease{Token: 2}, e.err
 }
 
+func (e *engine) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
+	results := make([]locks.ReleaseResult, len(reqs))
+	for i, req := range reqs {
+		results[i].Released, results[i].Err = e.Release(ctx, req)
+	}
+	return results
+}
+
 func (e *engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {
 	results := make([]locks.Renewed, len(reqs))
 	for i, req := range reqs {

@@ -8,7 +8,7 @@ import (
 	"github.com/goodjobtech/candado/locks"
 )
 
-// Cases about many heartbeats at once.
+// Cases about many heartbeats, or releases, at once.
 func renewCases() []testCase {
 	return []testCase{
 		{"RenewOfNothingIsNothing", renewOfNothingIsNothing},
@@ -17,6 +17,8 @@ func renewCases() []testCase {
 		{"RenewTakesOneLeaseTwice", renewTakesOneLeaseTwice},
 		{"RenewTakesMany", renewTakesMany},
 		{"RenewFailsAsAWhole", renewFailsAsAWhole},
+		{"ReleaseAllAnswersEachInOrder", releaseAllAnswersEachInOrder},
+		{"ReleaseAllTakesMany", releaseAllTakesMany},
 	}
 }
 
@@ -124,4 +126,62 @@ func renewFailsAsAWhole(p *probe) {
 	p.ttl("a", token, long)
 	p.must(p.Engine.Close(), "closing the engine of", "a")
 	fails(p.t.Context(), locks.ErrShutdown)
+}
+
+func (p *probe) releaseAll(reqs []locks.ReleaseRequest, want []locks.ReleaseResult) {
+	p.t.Helper()
+	got := p.Engine.ReleaseAll(p.t.Context(), reqs)
+	equal(p, "the number of results", len(got), len(want))
+	for i, g := range got {
+		if want[i].Err == nil {
+			p.must(g.Err, "releasing", reqs[i].ID)
+		} else {
+			p.wantErr(g.Err, want[i].Err, "releasing", reqs[i].ID)
+		}
+		equal(p, fmt.Sprintf("release %d", i), g.Released, want[i].Released)
+	}
+}
+
+func releaseAllAnswersEachInOrder(p *probe) {
+	p.releaseAll(nil, nil)
+	a, taken := p.grant(exclusive("a", "me")), p.grant(exclusive("taken", "you"))
+	first, second := p.grant(shared("s", "")), p.grant(shared("s", "me"))
+	known := p.grant(exclusive("known", "me"))
+	equal(p, "the token acquired again", p.grant(exclusive("known", "me")), known)
+	waited := p.grant(exclusive("waited", ""))
+	waiter := p.wait(exclusive("waited", "me"))
+	p.releaseAll([]locks.ReleaseRequest{
+		{ID: "free", Claim: byToken(7)},
+		{ID: "a", Claim: byToken(a)},
+		{ID: "taken", Claim: byToken(taken + 1)},
+		{ID: "s", Claim: byToken(first)},
+		{ID: "s", Claim: byToken(second)},
+		{ID: "known", Claim: byToken(known), Untold: true},
+		{ID: "waited", Claim: byToken(waited)},
+	}, []locks.ReleaseResult{
+		{},
+		{Released: locks.Released{Ended: 1}},
+		{Released: locks.Released{Held: true}, Err: locks.ErrNotOwner},
+		{Released: locks.Released{Ended: 1, Held: true}},
+		{Released: locks.Released{Ended: 1}},
+		{Released: locks.Released{Held: true}},
+		{Released: locks.Released{Ended: 1, Held: true}},
+	})
+	p.heldBy("waited", p.granted(waiter))
+	p.heldBy("taken", taken)
+	p.heldBy("known", known)
+	p.heldBy("a")
+	p.heldBy("s")
+}
+
+func releaseAllTakesMany(p *probe) {
+	var reqs []locks.ReleaseRequest
+	var want []locks.ReleaseResult
+	for i := range 300 {
+		id := locks.ID(fmt.Sprint("lock/", i))
+		reqs = append(reqs, locks.ReleaseRequest{ID: id, Claim: byToken(p.grant(exclusive(id, "")))})
+		want = append(want, locks.ReleaseResult{Released: locks.Released{Ended: 1}})
+	}
+	p.releaseAll(reqs, want)
+	p.scanned("", 0)
 }

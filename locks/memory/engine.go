@@ -131,6 +131,15 @@ func (e *Engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []loc
 	return results
 }
 
+// ReleaseAll implements locks.Engine.
+func (e *Engine) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
+	results := make([]locks.ReleaseResult, len(reqs))
+	for i, req := range reqs {
+		results[i].Released, results[i].Err = e.Release(ctx, req)
+	}
+	return results
+}
+
 // Check implements locks.Engine.
 func (e *Engine) Check(ctx context.Context, id locks.ID, token locks.Token) (live bool, err error) {
 	err = e.step(ctx, "checking token of", id, false, func(l *lock, _ instant) error {

@@ -217,31 +217,6 @@ func answered(c *call, r reply, err error) bool {
 	return err == nil && (r.status == statusDone || r.status == statusWaits || r.now > c.deadline)
 }
 
-// Release implements locks.Engine.
-func (e *Engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
-	number := newNumber()
-	args := func(sent int64) []any {
-		return []any{number[:], token(req.Claim.Token), string(req.Claim.Owner), flag(req.Force), sent, flag(req.Untold)}
-	}
-	r, err := e.do(ctx, &call{script: e.scripts.release, id: req.ID, key: e.keys.record(req.ID), args: args(0), again: args})
-	if err == nil {
-		switch r.status {
-		case statusNone:
-			return locks.Released{}, nil
-		case statusNotOwner:
-			return locks.Released{Held: true}, locks.ErrNotOwner
-		case statusDone:
-			var ended, left int64
-			if err = r.scan(&ended, &left); err == nil {
-				return locks.Released{Ended: int(ended), Held: left > 0}, nil
-			}
-		default:
-			err = r.unexpected()
-		}
-	}
-	return locks.Released{}, fmt.Errorf("releasing %q: %w", req.ID, err)
-}
-
 // Ready implements locks.Engine: the server answers, and can take writes.
 func (e *Engine) Ready(ctx context.Context) error {
 	_, err := e.do(ctx, e.readyCall())
