@@ -176,14 +176,6 @@ func (e *Engine) parse(c *call, v any) (reply, error) {
 		return reply{}, fmt.Errorf("the script's reply begins with %T, %T, want integers", fields[0], fields[1])
 	}
 	e.clock.seen(now)
-	switch status {
-	case statusForeign:
-		return reply{}, fmt.Errorf("the value is not candado's: %w", errRefused)
-	case statusNoToken:
-		return reply{}, fmt.Errorf("no token is left below 2^53: %w", errRefused)
-	case statusUnknown:
-		return reply{}, errors.New("the connection broke, and whether the lease was released can't be told")
-	}
 	fields = fields[2:]
 	if n := len(fields); n > 0 {
 		if news, ok := fields[n-1].([]any); ok {
@@ -192,6 +184,14 @@ func (e *Engine) parse(c *call, v any) (reply, error) {
 				return reply{}, err
 			}
 		}
+	}
+	switch status {
+	case statusForeign:
+		return reply{}, fmt.Errorf("the value is not candado's: %w", errRefused)
+	case statusNoToken:
+		return reply{}, fmt.Errorf("no token is left below 2^53: %w", errRefused)
+	case statusUnknown:
+		return reply{}, errors.New("the connection broke, and whether the lease was released can't be told")
 	}
 	return reply{status: status, now: now, fields: fields}, nil
 }

@@ -6,8 +6,9 @@ import (
 )
 
 // clock estimates the server's clock, so that a request can carry the moment
-// after which it must not run any more. It is as fresh as the latest reply and
-// never decides who holds a lock. Safe for concurrent use.
+// after which it must not run any more. It is as fresh as the latest reply. It
+// never decides who holds a lock; but a short lease that seems to be over when
+// its waiter hears of it is not given out. Safe for concurrent use.
 type clock struct {
 	start  time.Time    // monotonic zero
 	offset atomic.Int64 // server's µs minus µs since start; 0: not known yet

@@ -8,11 +8,15 @@ import (
 
 const (
 	// tendEvery is how often a lock is tended by each candado that has requests
-	// waiting for it. Three missed ones, and the candado is taken for dead.
+	// waiting for it. One that says nothing for three times as long is taken for dead.
 	tendEvery = time.Second
 
 	// tendGrid is how close in time locks are that are tended together.
 	tendGrid = 50 * time.Millisecond
+
+	// tendTime is how long one tending may take: one that hangs must leave time
+	// for another before the candado is taken for dead.
+	tendTime = 700 * time.Millisecond
 
 	// tendAgain is how soon a lock is tended again if the server did not answer.
 	tendAgain = 200 * time.Millisecond
@@ -102,7 +106,9 @@ func (e *Engine) tendSome(visits []visit) {
 	for i, v := range visits {
 		calls[i] = e.tendCall(v)
 	}
-	for i, o := range e.doAll(context.Background(), calls) {
+	ctx, cancel := context.WithTimeout(context.Background(), tendTime)
+	defer cancel()
+	for i, o := range e.doAll(ctx, calls) {
 		v := visits[i]
 		again := tendEvery
 		if missed, err := e.tended(v, o); err != nil {

@@ -50,10 +50,24 @@ func timer(d time.Duration) (<-chan time.Time, func()) {
 
 // entered takes note that a request is in the queue.
 func (e *Engine) entered(w *waiter, c *call, place int64) {
-	if c.ran {
-		w.unsure = c.deadline // an earlier copy, that got no answer, may still come
-	}
+	e.noteCopies(w, c)
 	e.waiting.queued(w, place)
+}
+
+// noteCopies takes note of copies of a request that got no answer and may still
+// come to the server.
+func (e *Engine) noteCopies(w *waiter, c *call) {
+	if c.ran {
+		w.unsure = max(w.unsure, c.deadline)
+		w.unsureTill = time.Now().Add(e.timeout)
+	}
+}
+
+// unsure returns for how long a copy of the request may still come; 0 or less:
+// none can.
+func (e *Engine) unsure(w *waiter) time.Duration {
+	left := time.Duration(w.unsure-e.clock.at(time.Now())+1) * time.Microsecond
+	return min(left, time.Until(w.unsureTill))
 }
 
 // attend waits until the request's fate is known. The request is in the queue
@@ -86,6 +100,9 @@ func (e *Engine) attend(ctx context.Context, w *waiter, over <-chan time.Time) (
 func (e *Engine) act(ctx context.Context, w *waiter, what news) (lease locks.Lease, ended bool, err error) {
 	switch what.kind {
 	case newsReplaced:
+		if e.unsure(w) > 0 { // a copy may still come, and must not take the place back
+			e.doubts.add(newDoubt(w.req, w.number, w.unsure))
+		}
 		return lease, true, locks.ErrHeld
 	case newsNoToken:
 		return lease, true, fmt.Errorf("acquiring %q: %w", w.req.ID, unavailable(errors.New("no token is left below 2^53")))
@@ -97,7 +114,7 @@ func (e *Engine) act(ctx context.Context, w *waiter, what news) (lease locks.Lea
 	switch {
 	case err != nil:
 		// Whether the lease lives is not known. Tending will tell, or the request's own end.
-		e.waiting.handled(w)
+		e.waiting.handledIn(w, tendAgain)
 		return lease, false, nil
 	case !live:
 		return e.enter(ctx, w)
@@ -136,28 +153,31 @@ func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, 
 
 // enter lets a request into the queue again that is neither there nor has a
 // lease, at the place that it had. If the server does not answer, the request
-// stays as it is: tending finds it missing once more.
+// stays as it is: tending finds it missing once more. Nothing is sent while a
+// copy of the request may still come to the server: it could be granted after
+// the lease that this one brings has ended, and nobody would know of it.
 func (e *Engine) enter(ctx context.Context, w *waiter) (lease locks.Lease, ended bool, err error) {
+	if left := e.unsure(w); left > 0 {
+		e.waiting.handledIn(w, left)
+		return lease, false, nil
+	}
 	c := e.acquireCall(w.req, w.number, w.place)
+	c.once = true
 	c.ended = nil // no doubt yet: the request is still there to see to it
 	r, err := e.do(ctx, c)
-	if c.ran {
-		w.unsure = max(w.unsure, c.deadline)
+	e.noteCopies(w, c)
+	if err == nil {
+		var place int64
+		if lease, place, err = e.acquired(w.req, r); place > 0 {
+			e.waiting.queued(w, place)
+			return lease, false, nil
+		}
 	}
-	if err != nil {
-		e.waiting.handled(w)
-		return lease, false, nil
+	if errors.Is(err, locks.ErrUnavailable) || errors.Is(err, locks.ErrShutdown) {
+		e.waiting.handledIn(w, tendAgain)
+		return locks.Lease{}, false, nil
 	}
-	lease, place, err := e.acquired(w.req, r)
-	switch {
-	case err != nil && errors.Is(err, locks.ErrUnavailable):
-		e.waiting.handled(w)
-		return lease, false, nil
-	case err != nil || lease.Token != 0:
-		return lease, true, err
-	}
-	e.entered(w, c, place)
-	return lease, false, nil
+	return lease, true, err
 }
 
 // leave takes the request out of the queue, and passes on a lease that it was

@@ -36,7 +36,10 @@ type waiter struct {
 	req    locks.AcquireRequest
 	number number
 	news   chan news // holds one: what is not taken in yet
-	unsure int64     // server's µs after which no unanswered copy of the request runs; its own goroutine's
+
+	// What is known of copies of the request that got no answer; its own goroutine's:
+	unsure     int64     // server's µs after which none runs
+	unsureTill time.Time // the same, should the server's clock be set back
 
 	// Guarded by waiting.mu:
 	place int64 // in the queue; 0: it has not been there yet
@@ -120,12 +123,14 @@ func (s *waiting) queued(w *waiter, place int64) {
 	}
 }
 
-// handled takes note that a request could not act on what it was told, and has
-// to be told again.
-func (s *waiting) handled(w *waiter) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w.told = len(w.news) > 0
+// handledIn takes note that a request could not act on what it was told, and has
+// to be told again; not before d has passed, or the two would chase each other.
+func (s *waiting) handledIn(w *waiter, d time.Duration) {
+	time.AfterFunc(d, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		w.told = len(w.news) > 0
+	})
 }
 
 // room returns a lock's room, and makes it if there is none; nil if the engine is

@@ -26,6 +26,10 @@ if exclusive and (from == request or again or not place) or not exclusive and st
     -- Somebody may know of this lease, so no undo may end it; unless all that asked for it got no answer.
     if request ~= doubted then head = queued and 0x4d or 0x45 end
     request = from
+  elseif exclusive and place and place > 0 and confirmed then
+    redis.call('DEL', key .. ':w')
+    if queued then return {1, now, last, {expires}} end
+    return {1, now, last} -- somebody else has set its expiry since
   elseif not exclusive then
     if from == request and not (place and place > 0) then
       -- Granted before, and ended since: the copy of a request must not be granted twice.

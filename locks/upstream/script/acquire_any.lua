@@ -11,7 +11,7 @@ if mine then
     if state == 2 then redis.call('HDEL', leases, 'r' .. mine.request) end
     mine.request, mine.confirmed = from, mine.confirmed or mine.request ~= doubted
   end
-  mine.expires, mine.ttl = till, span
+  if not (place and place > 0 and mine.confirmed) then mine.expires, mine.ttl = till, span end -- else somebody else has set them since
   store(token, mine)
   return done({1, now, tonumber(token)})
 end

@@ -2,7 +2,7 @@
 catch_up()
 local lease = load(claimed(token, ''))
 if not lease then return done({0, now}) end
-if lease.request == from then
+if lease.request == from and not lease.confirmed then
   lease.expires = lease.ttl > 0 and now + lease.ttl * 1000 or 0
   store(token, lease)
 end

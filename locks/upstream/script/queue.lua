@@ -10,7 +10,8 @@
 local WAITER, WAITER_SIZE, NEWS = '<BI4I6c16', 27, '<Bc8I7I7'
 local KEPT = 60000          -- ms that the keys outlive the last word from a candado
 local SILENT = 3000000      -- µs after which a candado that has said nothing is taken for dead
-local GAP = 1500000         -- µs after which somebody would have said so, if he could
+local FORGOTTEN = 10000000  -- the same, in the eyes of a candado that has no request waiting
+local GAP = 1500000         -- µs within which each says so, if it can
 local GRACE = 1500000       -- µs that candados have to speak once they can again
 local PROVISIONAL = 4000000 -- µs that a granted lease lasts until its candado confirms that it was heard of
 local MOST = 256            -- waiters that one script serves: others want to use the server too
@@ -78,21 +79,24 @@ local function enter(from, place, mode, limit, span, who)
   return place
 end
 
-local function heard(candado)
-  local said = redis.call('ZSCORE', alive, candado)
-  return said and now - said <= SILENT and now >= tonumber(said)
+-- When a candado has said that it lives, if that was within so many µs; else false.
+local function heard(candado, silent)
+  local said = tonumber(redis.call('ZSCORE', alive, candado) or '')
+  return said and said <= now and now - said <= silent and said
 end
 
--- Whether a candado has said of late that it lives. If the calling one should have, too, and has not, they are forgiven.
+-- When a candado that lives has said so; false if it is dead. One that has nothing waiting here, and so can't tell whether others could
+-- speak meanwhile, is in no hurry to judge. One that should have spoken itself, and has not, knows that they could not.
 local function lives(candado)
-  if heard(candado) then return true end
-  if not redis.call('ZSCORE', alive, self) or heard(self) then return false end
-  forgive()
-  return heard(candado)
+  local said = heard(candado, SILENT)
+  if said then return said end
+  if not redis.call('ZSCORE', alive, self) then return heard(candado, FORGOTTEN) end
+  if not heard(self, GAP) then forgive() end
+  return heard(candado, SILENT)
 end
 
--- Settle, second half: grants what can be granted to those who wait, in their order. A waiter that nobody could tell is dropped: its
--- candado, if that lives, finds it gone and lets it in again at its place.
+-- Settle, second half: grants what can be granted to those who wait, in their order. A waiter that can't be told is dropped, unless its
+-- candado has just said that it lives: then that will find the lease when it tends the lock, as after a message that was lost.
 local function serve()
   if not queued then return end
   for _ = 1, MOST do
@@ -104,13 +108,15 @@ local function serve()
     end
     if state == 1 then return end -- nobody is admitted beside an exclusive holder
     local w = waiter(from)
-    if w and lives(w.candado) then
-      if not admits(w.mode, w.limit) then return end
+    local said = w and lives(w.candado)
+    if said and not admits(w.mode, w.limit) then return end
+    leave(from, w) -- first: a server that takes no writes would let a message out, and then refuse the lease
+    if said then
       local token = mint()
       local till = w.ttl > 0 and w.ttl * 1000 <= PROVISIONAL and now + w.ttl * 1000 or now + PROVISIONAL
-      if tell(w.candado, token and 1 or 3, from, token or 0, till) and token then grant(token, from, w.mode, w.owner, w.ttl, till) end
+      local told = tell(w.candado, token and 1 or 3, from, token or 0, till)
+      if token and (told or now - said <= GAP) then grant(token, from, w.mode, w.owner, w.ttl, till) end
     end
-    leave(from, w)
   end
   news[1] = now
 end

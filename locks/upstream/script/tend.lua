@@ -3,21 +3,31 @@
 --
 -- ARGV[4…] the numbers of some of its requests; none: it has none, and looks only at what has expired
 -- Returns  {1, now, then for each number: 0 it waits, -1 it is gone, else the token of its lease}; and news (queue.lua)
+redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script go on once it has written
 if not queued and redis.call('EXISTS', order) == 1 then queued, changed = true, true end -- the record was lost, the queue was not
 if queued and #ARGV > 3 then refresh() end
 settle()
 serve()
 
--- Requests of a candado that has died stand in the way once they are first (serve drops them), but they also count.
+-- Requests of a candado that has died are dropped once they are first (serve). They also count, so they are looked for from the front to
+-- the back, some in each script; 'w' in :n is how far that has come.
 if queued then
   local dead = redis.call('ZRANGEBYSCORE', alive, '-inf', digits(now - SILENT - 1))
   if #dead > 0 then
     redis.call('ZREM', alive, unpack(dead))
-    for _, from in ipairs(redis.call('ZRANGE', order, 0, -1)) do
-      local w = waiter(from)
-      if not w or not redis.call('ZSCORE', alive, w.candado) then leave(from, w) end
+    redis.call('HSET', waiting, 'w', '0')
+  end
+  local place = redis.call('HGET', waiting, 'w')
+  if place then
+    local some = redis.call('ZRANGEBYSCORE', order, '(' .. place, '+inf', 'WITHSCORES', 'LIMIT', 0, MOST)
+    for i = 1, #some, 2 do
+      local w = waiter(some[i])
+      if not w or not redis.call('ZSCORE', alive, w.candado) then leave(some[i], w) end
     end
+    local more = #some == 2 * MOST
+    if more then redis.call('HSET', waiting, 'w', some[#some]) else redis.call('HDEL', waiting, 'w') end
     serve()
+    if more and queued then news[1] = now end
   end
 end
 
