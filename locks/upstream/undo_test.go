@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -210,5 +212,17 @@ func TestLossOfSomeKeysBringsNoLeaseBack(t *testing.T) {
 			}
 			s.holders(2)
 		})
+	}
+}
+
+// The time that a lease granted from the queue is given at first stands in two
+// places.
+func TestProvisionalTimeIsTheScripts(t *testing.T) {
+	text, err := sources.ReadFile("script/queue.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("local PROVISIONAL = %d ", provisional.Microseconds()); !strings.Contains(string(text), want) {
+		t.Errorf("queue.lua lacks %q", want)
 	}
 }

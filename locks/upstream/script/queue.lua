@@ -2,7 +2,7 @@
 --
 -- A waiter is packed as mode (1 byte), limit (4), ttl (6, ms, 0: none), candado (16), owner.
 -- Invariant: a number is in :q exactly if it has a waiter in :n; an owner is in :n exactly if it has one; the head of :q can't
--- be admitted once a script has ended, unless serve() stopped at MOST.
+-- be admitted once a script has ended, unless serve() stopped at MOST, or before somebody of whom it is not known whether he lives.
 --
 -- News is what a script's reply ends with if the lock has a queue, or had: {when the first lease expires (µs; 0: never; now:
 -- there is more to serve), then for each request of the calling candado that there is news of: kind, number, token, expires}.
@@ -10,7 +10,7 @@
 local WAITER, WAITER_SIZE, NEWS = '<BI4I6c16', 27, '<Bc8I7I7'
 local KEPT = 60000          -- ms that the keys outlive the last word from a candado
 local SILENT = 3000000      -- µs after which a candado that has said nothing is taken for dead
-local FORGOTTEN = 10000000  -- the same, in the eyes of a candado that has no request waiting
+local FORGOTTEN = 5000000   -- the same, in the eyes of a candado that has no request waiting
 local GAP = 1500000         -- µs within which each says so, if it can
 local GRACE = 1500000       -- µs that candados have to speak once they can again
 local PROVISIONAL = 4000000 -- µs that a granted lease lasts until its candado confirms that it was heard of
@@ -50,8 +50,7 @@ end
 -- a little time to say so.
 local function forgive()
   local all = redis.call('ZREVRANGE', alive, 0, -1, 'WITHSCORES')
-  local silence = all[2] and now - all[2] or 0
-  if silence >= 0 and silence <= GAP then return end
+  if math.abs(all[2] and now - all[2] or 0) <= GAP then return end
   local said = now - SILENT + GRACE
   for i = 1, #all, 2 do
     if tonumber(all[i + 1]) < said or tonumber(all[i + 1]) > now then redis.call('ZADD', alive, said, all[i]) end
@@ -79,18 +78,20 @@ local function enter(from, place, mode, limit, span, who)
   return place
 end
 
--- When a candado has said that it lives, if that was within so many µs; else false.
+-- How long ago a candado said that it lives, if that was within so many µs; else false.
 local function heard(candado, silent)
-  local said = tonumber(redis.call('ZSCORE', alive, candado) or '')
-  return said and said <= now and now - said <= silent and said
+  local said = redis.call('ZSCORE', alive, candado)
+  local age = said and now - said
+  return age and age <= silent and age >= -GAP and age -- a clock may be set back a little
 end
 
--- When a candado that lives has said so; false if it is dead. One that has nothing waiting here, and so can't tell whether others could
--- speak meanwhile, is in no hurry to judge. One that should have spoken itself, and has not, knows that they could not.
+-- How long ago a candado that lives has said so; false if it is dead. One that has nothing waiting here can't tell whether others could
+-- speak meanwhile: if there is room for doubt, it leaves the judgement to those who wait, and the second value is true. One that should have
+-- spoken itself, and has not, knows that nobody could.
 local function lives(candado)
-  local said = heard(candado, SILENT)
-  if said then return said end
-  if not redis.call('ZSCORE', alive, self) then return heard(candado, FORGOTTEN) end
+  local age = heard(candado, GAP)
+  if age then return age end
+  if not redis.call('ZSCORE', alive, self) then return false, heard(candado, FORGOTTEN) and true end
   if not heard(self, GAP) then forgive() end
   return heard(candado, SILENT)
 end
@@ -107,15 +108,15 @@ local function serve()
       return
     end
     if state == 1 then return end -- nobody is admitted beside an exclusive holder
-    local w = waiter(from)
-    local said = w and lives(w.candado)
-    if said and not admits(w.mode, w.limit) then return end
+    local w, age, unsure = waiter(from), false, false
+    if w then age, unsure = lives(w.candado) end
+    if unsure or age and not admits(w.mode, w.limit) then return end
     leave(from, w) -- first: a server that takes no writes would let a message out, and then refuse the lease
-    if said then
+    if age then
       local token = mint()
       local till = w.ttl > 0 and w.ttl * 1000 <= PROVISIONAL and now + w.ttl * 1000 or now + PROVISIONAL
       local told = tell(w.candado, token and 1 or 3, from, token or 0, till)
-      if token and (told or now - said <= GAP) then grant(token, from, w.mode, w.owner, w.ttl, till) end
+      if token and (told or age <= GAP) then grant(token, from, w.mode, w.owner, w.ttl, till) end
     end
   end
   news[1] = now
