@@ -209,10 +209,12 @@ func leaseOf(req locks.AcquireRequest, token int64) locks.Lease {
 	return locks.Lease{Token: locks.Token(token), Owner: req.Owner, Mode: req.Mode, TTL: req.TTL}
 }
 
-// answered reports whether an acquire leaves no doubt: it was granted, or no
-// copy of it can run any more.
+// answered reports whether an acquire leaves no doubt: it was granted, or it
+// waits and sees to its copies itself (waiter.unsure), or no copy of it can run
+// any more. An undo of a request that waits would take it out of the queue, and
+// end the lease that its caller has been told of.
 func answered(c *call, r reply, err error) bool {
-	return err == nil && (r.status == statusDone || r.now > c.deadline)
+	return err == nil && (r.status == statusDone || r.status == statusWaits || r.now > c.deadline)
 }
 
 // Release implements locks.Engine.

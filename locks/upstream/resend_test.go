@@ -317,3 +317,29 @@ func TestHeartbeatRaisesTheFloor(t *testing.T) {
 		t.Errorf("token %d after %d", next.Token, lease.Token)
 	}
 }
+
+// The copy of a request that waits is no doubt: an undo would take the request
+// out of the queue, or end the lease that its caller has been told of.
+func TestResentRequestThatWaitsKeepsItsPlaceAndItsLease(t *testing.T) {
+	_, p, e, direct := behindProxy(t, 0)
+	held := acquire(t, direct, request("a", ""))
+	first := waits(t, e, request("a", "first")) // so that the engine listens
+	releaseToken(t, direct, "a", held.Token)
+	held = granted(t, 3*time.Second, first)
+	p.LoseReplies(1, nil)
+	resent, req := make(chan outcome, 1), request("a", "resent")
+	req.Wait = locks.Forever
+	go func() {
+		lease, err := e.Acquire(context.Background(), req)
+		resent <- outcome{lease, err, time.Now()}
+	}()
+	eventually(t, "the request waits", func() bool { return info(t, direct, "a").Waiters == 1 })
+	behind := waits(t, direct, request("a", "behind"))
+	releaseToken(t, direct, "a", held.Token)
+	lease := granted(t, 3*time.Second, resent)
+	stillWaits(t, behind)
+	settled(t, e)
+	if i := info(t, direct, "a"); len(i.Holders) != 1 || i.Holders[0].Token != lease.Token {
+		t.Errorf("once no doubt is open, the holders are %+v, want token %d", i.Holders, lease.Token)
+	}
+}
