@@ -86,7 +86,7 @@ func (e *Engine) tendOnce(r *room) {
 		case fate < 0:
 			e.waiting.tell(w.number, news{kind: newsGone})
 		case fate > 0:
-			e.waiting.tell(w.number, news{newsGranted, fate, reply.now + provisional.Microseconds()})
+			e.waiting.tell(w.number, news{kind: newsGranted, token: fate})
 		default:
 			continue
 		}

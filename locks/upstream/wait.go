@@ -117,9 +117,11 @@ func withdrawn(ctx context.Context, w *waiter) error {
 // confirm gives a lease that was granted from the queue its whole TTL, and
 // reports whether it lives. Until then it ends soon, so that no lock is kept
 // for a request whose candado is gone; and the caller must not hear of a lease
-// that may end before its time.
+// that may end before its time. A short lease has its whole TTL from the start:
+// it need not be confirmed, unless it was found so late that nobody here knows
+// when it ends.
 func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, err error) {
-	if w.req.TTL > 0 && w.req.TTL <= provisional {
+	if w.req.TTL > 0 && w.req.TTL <= provisional && what.expires != 0 {
 		return e.clock.at(time.Now()) < what.expires, nil
 	}
 	r, err := e.do(ctx, &call{
@@ -135,10 +137,18 @@ func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, 
 }
 
 // enter lets a request into the queue again that is neither there nor has a
-// lease, at the place that it had. If the server does not answer, the request
-// stays as it is: tending finds it missing once more.
+// lease, at the place that it had. If the server does not answer, or a copy of
+// the request may still come to it, the request stays as it is: tending finds it
+// missing once more. A request that was granted and lost its lease is granted
+// anew, so the server can't tell a copy by its number here: one that came after
+// the caller had released the lease would make another, that nobody knows of.
 func (e *Engine) enter(ctx context.Context, w *waiter) (lease locks.Lease, ended bool, err error) {
+	if e.clock.at(time.Now()) <= w.unsure {
+		e.waiting.handled(w)
+		return lease, false, nil
+	}
 	c := e.acquireCall(w.req, w.number, w.place)
+	c.once = true
 	c.ended = nil // no doubt yet: the request is still there to see to it
 	r, err := e.do(ctx, c)
 	if c.ran {

@@ -29,7 +29,7 @@ const (
 type news struct {
 	kind    int64
 	token   int64
-	expires int64 // of the lease, on the server's clock, µs
+	expires int64 // of the lease, on the server's clock, µs; 0: not known
 }
 
 // waiter is a request that waits.
