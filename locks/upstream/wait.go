@@ -95,12 +95,11 @@ func (e *Engine) act(ctx context.Context, w *waiter, what news) (lease locks.Lea
 	e.saw(what.token)
 	live, err := e.confirm(ctx, w, what)
 	switch {
-	case err != nil:
-		// Whether the lease lives is not known. Tending will tell, or the request's own end.
+	case err != nil || !live:
+		// The lease may live all the same, or this was old news of a request that is in the queue again. Tending will tell, or
+		// the request's own end.
 		e.waiting.handled(w)
 		return lease, false, nil
-	case !live:
-		return e.enter(ctx, w)
 	case ctx.Err() != nil:
 		// The caller left while the lease was confirmed. Confirming has told nobody, so it can be taken back.
 		_ = e.leave(w)

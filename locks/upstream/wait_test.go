@@ -76,3 +76,19 @@ func TestRequestReturnsOnlyOnceNoCopyOfItCanCome(t *testing.T) {
 		t.Fatalf("with no copy to come, the request came to %+v, %v, %v", lease, ended, err)
 	}
 }
+
+// Old news may find the request in the queue again: then another acquire would
+// only be a copy too many.
+func TestNewsOfALeaseThatIsOverSendNothing(t *testing.T) {
+	e, w, _ := stoodBy(t, time.Minute)
+	w.told = true
+	if lease, ended, err := e.act(t.Context(), w, news{newsGranted, 1, e.clock.at(time.Now())}); lease.Token != 0 || ended || err != nil {
+		t.Fatalf("the request came to %+v, %v, %v", lease, ended, err)
+	}
+	if e.waiting.rooms["a"] != nil {
+		t.Error("the request entered the queue once more")
+	}
+	if w.told {
+		t.Error("the request is not asked about any more")
+	}
+}
