@@ -143,7 +143,7 @@ func (e *Engine) tended(v visit, o outcome) (missed bool, err error) {
 		case fate < 0:
 			e.waiting.tell(w.number, news{kind: newsGone})
 		case fate > 0:
-			e.waiting.tell(w.number, news{newsGranted, fate, o.reply.now + provisional.Microseconds()})
+			e.waiting.tell(w.number, news{kind: newsGranted, token: fate})
 		default:
 			continue
 		}

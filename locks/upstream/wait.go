@@ -117,7 +117,9 @@ func (e *Engine) act(ctx context.Context, w *waiter, what news) (lease locks.Lea
 		e.waiting.handledIn(w, tendAgain)
 		return lease, false, nil
 	case !live:
-		return e.enter(ctx, w)
+		// It was heard of too late; or this was old news of a request that is in the queue again. Tending will tell.
+		e.waiting.handledIn(w, 0)
+		return lease, false, nil
 	case ctx.Err() != nil:
 		// The caller left while the lease was confirmed. Confirming has told nobody, so it can be taken back.
 		_ = e.leave(w)
@@ -134,9 +136,11 @@ func withdrawn(ctx context.Context, w *waiter) error {
 // confirm gives a lease that was granted from the queue its whole TTL, and
 // reports whether it lives. Until then it ends soon, so that no lock is kept
 // for a request whose candado is gone; and the caller must not hear of a lease
-// that may end before its time.
+// that may end before its time. A short lease has its whole TTL from the start:
+// it need not be confirmed, unless it was found so late that nobody here knows
+// when it ends.
 func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, err error) {
-	if w.req.TTL > 0 && w.req.TTL <= provisional {
+	if w.req.TTL > 0 && w.req.TTL <= provisional && what.expires != 0 {
 		return e.clock.at(time.Now()) < what.expires, nil
 	}
 	r, err := e.do(ctx, &call{
@@ -153,9 +157,10 @@ func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, 
 
 // enter lets a request into the queue again that is neither there nor has a
 // lease, at the place that it had. If the server does not answer, the request
-// stays as it is: tending finds it missing once more. Nothing is sent while a
-// copy of the request may still come to the server: it could be granted after
-// the lease that this one brings has ended, and nobody would know of it.
+// stays as it is: tending finds it missing once more. So it does while a copy of
+// the request may still come to the server: a request that was granted and lost
+// its lease is granted anew, so a copy that came after the caller had released
+// that one would make another, of which nobody knows.
 func (e *Engine) enter(ctx context.Context, w *waiter) (lease locks.Lease, ended bool, err error) {
 	if left := e.unsure(w); left > 0 {
 		e.waiting.handledIn(w, left)

@@ -28,7 +28,7 @@ const (
 type news struct {
 	kind    int64
 	token   int64
-	expires int64 // of the lease, on the server's clock, µs
+	expires int64 // of the lease, on the server's clock, µs; 0: not known
 }
 
 // waiter is a request that waits.
@@ -126,11 +126,16 @@ func (s *waiting) queued(w *waiter, place int64) {
 // handledIn takes note that a request could not act on what it was told, and has
 // to be told again; not before d has passed, or the two would chase each other.
 func (s *waiting) handledIn(w *waiter, d time.Duration) {
-	time.AfterFunc(d, func() {
+	handled := func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		w.told = len(w.news) > 0
-	})
+	}
+	if d <= 0 {
+		handled()
+		return
+	}
+	time.AfterFunc(d, handled)
 }
 
 // room returns a lock's room, and makes it if there is none; nil if the engine is

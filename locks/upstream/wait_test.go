@@ -1,0 +1,96 @@
+package upstream
+
+import (
+	"testing"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/redistest"
+)
+
+// stoodBy returns an engine whose request waits for a lock that another request
+// holds, and which nothing is done for but what the test does.
+func stoodBy(t *testing.T, ttl time.Duration) (e *Engine, w *waiter, release func()) {
+	t.Helper()
+	e, err := Open(Options{URL: redistest.Start(t).URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	held, err := e.Acquire(t.Context(), locks.AcquireRequest{ID: "a", TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w = e.waiting.join(locks.AcquireRequest{ID: "a", Owner: "w", TTL: ttl, Wait: locks.Forever})
+	t.Cleanup(func() { e.waiting.part(w) })
+	r, err := e.do(t.Context(), e.acquireCall(w.req, w.number, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, w.place, err = e.acquired(w.req, r); err != nil || w.place == 0 {
+		t.Fatalf("the request is at the place %d, %v", w.place, err)
+	}
+	return e, w, func() {
+		t.Helper()
+		if _, err := e.Release(t.Context(), locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: held.Token}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A short lease that was found by tending may have been granted a while ago.
+func TestShortLeaseThatWasFoundLateIsConfirmed(t *testing.T) {
+	e, w, release := stoodBy(t, 3*time.Second)
+	release()
+	<-w.news // as if the message were lost
+	e.waiting.handledIn(w, 0)
+	v := visit{&room{id: "a"}, []*waiter{w}}
+	if _, err := e.tended(v, e.doAll(t.Context(), []*call{e.tendCall(v)})[0]); err != nil {
+		t.Fatal(err)
+	}
+	found := <-w.news
+	if _, err := e.Release(t.Context(), locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if live, err := e.confirm(t.Context(), w, found); live || err != nil {
+		t.Errorf("a lease that is over is confirmed: %v, %v", live, err)
+	}
+}
+
+// The server would grant each copy of a request that returns.
+func TestRequestReturnsOnlyOnceNoCopyOfItCanCome(t *testing.T) {
+	e, w, release := stoodBy(t, time.Minute)
+	release()
+	<-w.news
+	if _, err := e.Release(t.Context(), locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.unsure, w.unsureTill = e.clock.at(time.Now().Add(time.Minute)), time.Now().Add(time.Minute)
+	if lease, ended, err := e.enter(t.Context(), w); lease.Token != 0 || ended || err != nil {
+		t.Fatalf("beside a copy, the request came to %+v, %v, %v", lease, ended, err)
+	}
+	if i, err := e.Info(t.Context(), "a"); err != nil || i.Held() {
+		t.Fatalf("beside a copy, the lock is %+v, %v", i, err)
+	}
+	w.unsure = e.clock.at(time.Now()) - 1
+	lease, ended, err := e.enter(t.Context(), w)
+	if lease.Token == 0 || !ended || err != nil {
+		t.Fatalf("with no copy to come, the request came to %+v, %v, %v", lease, ended, err)
+	}
+}
+
+// Old news may find the request in the queue again: then another acquire would
+// only be a copy too many.
+func TestNewsOfALeaseThatIsOverSendNothing(t *testing.T) {
+	e, w, _ := stoodBy(t, time.Minute)
+	w.told = true
+	if lease, ended, err := e.act(t.Context(), w, news{newsGranted, 1, e.clock.at(time.Now())}); lease.Token != 0 || ended || err != nil {
+		t.Fatalf("the request came to %+v, %v, %v", lease, ended, err)
+	}
+	if e.waiting.rooms["a"] != nil {
+		t.Error("the request entered the queue once more")
+	}
+	if w.told {
+		t.Error("the request is not asked about any more")
+	}
+}
