@@ -151,7 +151,7 @@ func TestSilentCandadosRequestsAreTakenOut(t *testing.T) {
 	const n = 600
 	s := redistest.Start(t)
 	p := redistest.NewProxy(t, s.Addr)
-	silent, alive := open(t, p.URL(), 10*time.Second), open(t, s.URL(), 0)
+	silent, alive := open(t, p.URL(), 2*time.Second), open(t, s.URL(), 0)
 	acquire(t, alive, request("a", ""))
 	waits(t, alive, request("a", ""))
 	for range n {
