@@ -2,7 +2,10 @@
 // libraries on the same Redis, and a mutex as the ceiling.
 package contend
 
-import "context"
+import (
+	"context"
+	"sync"
+)
 
 // Contender is one way to lock.
 type Contender struct {
@@ -28,7 +31,8 @@ type Contest struct {
 	// an error if the lock is not free. Nil: nothing to check.
 	Check func(ctx context.Context) error
 
-	// Close disconnects the workers, and with that ends their waits.
+	// Close disconnects the workers, and with that ends their waits. It may be
+	// called again.
 	Close func()
 }
 
@@ -47,7 +51,7 @@ type Worker interface {
 
 // contest opens n workers of the same make.
 func contest(n int, open func() Worker, closing func()) *Contest {
-	c := &Contest{Workers: make([]Worker, n), Close: closing}
+	c := &Contest{Workers: make([]Worker, n), Close: sync.OnceFunc(closing)}
 	for i := range c.Workers {
 		c.Workers[i] = open()
 	}

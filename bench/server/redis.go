@@ -45,6 +45,11 @@ func startRedis(ctx context.Context, dir string) (*Redis, error) {
 	r := &Redis{Process: p, client: redis.NewClient(&redis.Options{Addr: p.Addr, PoolSize: 1, MaxRetries: -1, DialerRetries: 1})}
 	own := fmt.Sprintf("process_id:%d\r\n", p.PID())
 	err = p.await(ctx, func() bool {
+		conn, err := net.Dial("tcp", p.Addr) // the client would log that it could not
+		if err != nil {
+			return false
+		}
+		_ = conn.Close()
 		text, err := r.client.Info(ctx, "server").Result()
 		return err == nil && strings.Contains(text, own) // and not another Redis on that port
 	})
