@@ -20,6 +20,7 @@ setup: ## Install what the tests need and is missing
 
 test: setup ## Run every test with the race detector (sets up what is missing first)
 	$(GO) test -race -shuffle=on -timeout 5m ./...
+	$(GO) test -C bench -race -shuffle=on -timeout 1m ./...
 
 lint: ## Check formatting, vet, staticcheck, go.mod, known vulnerabilities, shell scripts
 	STATICCHECK=$(STATICCHECK) GOVULNCHECK=$(GOVULNCHECK) GO=$(GO) .ci/lint

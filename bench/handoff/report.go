@@ -117,7 +117,7 @@ func writeTable(w io.Writer, cells []*Cell) error {
 
 func (c *Cell) row() string {
 	if c.failed() {
-		return c.Contender + "\tFAILED"
+		return c.Contender + "\tFAILED" + strings.Repeat("\t", len(columns())-2) // empty cells keep the others' columns aligned
 	}
 	var texts []string
 	for _, col := range columns() {

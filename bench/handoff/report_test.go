@@ -45,7 +45,7 @@ func TestFailedCellHasNoNumbers(t *testing.T) {
 	if err := writeDetails(&details, cells); err != nil {
 		t.Fatal(err)
 	}
-	if s := table.String(); !strings.Contains(s, "redsync    FAILED\n") || strings.Contains(s, "123456") || !strings.Contains(s, "1000 (1000–1001)") {
+	if s := table.String(); !strings.Contains(s, "redsync    FAILED ") || strings.Contains(s, "123456") || !strings.Contains(s, "1000 (1000–1001)") {
 		t.Errorf("the table is\n%s", s)
 	}
 	if s := details.String(); !strings.Contains(s, "round 2 FAILED: it stood still") || strings.Contains(s, "123456") {
