@@ -7,10 +7,10 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fuzz build bench setup
+.PHONY: help run test lint fuzz build bench bench-handoff setup
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 run: ## Run candado; its flags in ARGS='--log-level debug'
 	$(GO) run ./cmd/candado $(ARGS)
@@ -20,6 +20,7 @@ setup: ## Install what the tests need and is missing
 
 test: setup ## Run every test with the race detector (sets up what is missing first)
 	$(GO) test -race -shuffle=on -timeout 5m ./...
+	$(GO) test -C bench -race -shuffle=on -timeout 1m ./...
 
 lint: ## Check formatting, vet, staticcheck, go.mod, known vulnerabilities, shell scripts
 	STATICCHECK=$(STATICCHECK) GOVULNCHECK=$(GOVULNCHECK) GO=$(GO) .ci/lint
@@ -32,3 +33,7 @@ build: ## Build the static binary bin/candado
 
 bench: ## Compare candado with the Redis it can stand on (CLIENTS PIPELINE REQUESTS ROUNDS)
 	bench/redis-benchmark.sh
+
+bench-handoff: ## Compare how one hot lock is handed on: candado, other libraries, a mutex (ARGS='-quick')
+	$(GO) build -C bench -o ../bin/bench-handoff ./handoff
+	bin/bench-handoff $(ARGS)

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"github.com/goodjobtech/candado/bench/stats"
+)
+
+// Figure names one number that is measured, as the results call it. Times are
+// in microseconds, unless the name says otherwise.
+type Figure string
+
+// Figures are the numbers of one round. One that does not apply is missing.
+type Figures map[Figure]float64
+
+const (
+	rate           Figure = "acquisitions_per_s"
+	ofMutex        Figure = "rate_to_mutex"
+	ofRedsync      Figure = "rate_to_redsync"
+	handoffMedian  Figure = "handoff_p50_us"
+	handoffP99     Figure = "handoff_p99_us"
+	handoffLongest Figure = "handoff_max_us"
+	changeMedian   Figure = "handoff_to_another_p50_us"
+	changeP99      Figure = "handoff_to_another_p99_us"
+	waitMedian     Figure = "wait_p50_us"
+	waitP99        Figure = "wait_p99_us"
+	waitLongest    Figure = "wait_max_us"       // of those that had not ended, what had passed
+	unfairness     Figure = "wait_max_to_p50"   // longest wait over median wait
+	takenAgain     Figure = "taken_again_share" // acquisitions by the one who had just released
+	without        Figure = "workers_without"   // workers that never got the lock in the time measured
+	commands       Figure = "redis_commands_per_acquisition"
+	scripts        Figure = "redis_scripts_per_acquisition"
+	cpuCandado     Figure = "cpu_candado_s_per_1000"
+	cpuRedis       Figure = "cpu_redis_s_per_1000"
+	cpuGenerator   Figure = "cpu_generator_s_per_1000"
+)
+
+var errNone = errors.New("nobody got the lock in the time measured")
+
+// figures works out what one measurement says.
+func (m measurement) figures(e *entrant) (Figures, error) {
+	var waits, handoffs, changes stats.Histogram
+	none := 0
+	for _, w := range m.runners {
+		waits.Merge(&w.waits)
+		handoffs.Merge(&w.again)
+		changes.Merge(&w.changes)
+		if w.waits.Count() == 0 {
+			none++
+		}
+	}
+	if waits.Count() == 0 {
+		return nil, errNone
+	}
+	again, n := handoffs.Count(), float64(waits.Count())
+	handoffs.Merge(&changes)
+	longest := max(waits.Max(), m.unfinished)
+	f := Figures{
+		rate:           n / m.length.Seconds(),
+		handoffMedian:  micros(handoffs.Quantile(0.5)),
+		handoffP99:     micros(handoffs.Quantile(0.99)),
+		handoffLongest: micros(handoffs.Max()),
+		waitMedian:     micros(waits.Quantile(0.5)),
+		waitP99:        micros(waits.Quantile(0.99)),
+		waitLongest:    micros(longest),
+		takenAgain:     float64(again) / n,
+		without:        float64(none),
+		cpuGenerator:   (m.after.generator - m.before.generator).Seconds() / n * 1000,
+	}
+	if changes.Count() > 0 {
+		f[changeMedian], f[changeP99] = micros(changes.Quantile(0.5)), micros(changes.Quantile(0.99))
+	}
+	f.set(unfairness, stats.Ratio(micros(longest), f[waitMedian]))
+	if e.redis != nil {
+		calls := m.after.calls.Since(m.before.calls)
+		f[commands] = float64(calls.Total()) / n
+		f[scripts] = float64(calls.Scripts()) / n
+		f[cpuRedis] = (m.after.redis - m.before.redis).Seconds() / n * 1000
+	}
+	if len(e.candados) > 0 {
+		f[cpuCandado] = (m.after.candado - m.before.candado).Seconds() / n * 1000
+	}
+	return f, nil
+}
+
+// set keeps a figure, if it has a value.
+func (f Figures) set(name Figure, value float64) {
+	if !math.IsNaN(value) {
+		f[name] = value
+	}
+}
+
+// get returns a figure; NaN if it is missing.
+func (f Figures) get(name Figure) float64 {
+	if v, ok := f[name]; ok {
+		return v
+	}
+	return math.NaN()
+}
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
