@@ -222,7 +222,7 @@ func TestLeaseGrantedToAClientThatHasLeftIsPassedOn(t *testing.T) {
 			})
 			select {
 			case got := <-released:
-				if want := (locks.ReleaseRequest{ID: "job", Claim: locks.Claim{Token: 7}}); got != want {
+				if want := (locks.ReleaseRequest{ID: "job", Claim: locks.Claim{Token: 7}, Untold: true}); got != want {
 					t.Errorf("released %+v, want %+v", got, want)
 				}
 			default:

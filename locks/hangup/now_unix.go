@@ -22,7 +22,7 @@ func (r *Reader) readNow() {
 	if err != nil {
 		return
 	}
-	for more := true; more && !r.left(); {
+	for more := true; more && !r.left() && !r.full(); {
 		closed := raw.Read(func(fd uintptr) bool {
 			more = r.readSocket(int(fd))
 			return true // whatever came, don't wait for more

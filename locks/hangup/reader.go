@@ -15,20 +15,25 @@ import (
 // clients send nothing while they wait; a buffer that fills grows in doubles.
 const leastRead = 128
 
+// patience is for how long a client may have sent more than is read ahead, and
+// can't be looked at behind it, before it is taken to be gone.
+const patience = 5 * time.Second
+
 // Reader reads a connection, of which it may have read a part ahead. It belongs
 // to the goroutine that serves the connection.
 type Reader struct {
 	conn net.Conn
 	max  int
 
-	buf  []byte // read ahead
+	buf  []byte // read ahead; at most max bytes
 	err  error  // what ended the reading, if it was not our deadline
-	full bool
+	over bool   // the buffer was full for too long
 }
 
 // NewReader returns a Reader of conn, which nothing else may read between Watch
-// and its stop. A client that sends more than limit bytes while a request of its
-// waits is broken, and taken to be gone.
+// and its stop. It reads at most limit bytes ahead; then the client has to wait.
+// A client that has sent so much can't be watched any further: it is taken to be
+// gone if its request still waits 5 s later.
 func NewReader(conn net.Conn, limit int) *Reader { return &Reader{conn: conn, max: limit} }
 
 // Read returns what was read ahead; once all of it is taken, what ended the
@@ -47,11 +52,13 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return r.conn.Read(p)
 }
 
-// Overrun reports whether the client has sent more than the limit.
-func (r *Reader) Overrun() bool { return r.full }
+// Overrun reports whether the client was taken to be gone since it had sent too
+// much.
+func (r *Reader) Overrun() bool { return r.over }
 
 // Watch reads ahead until stop is called, and calls gone as soon as the client
-// has left, or has closed its half of the connection, or has sent too much.
+// has left, or has closed its half of the connection, or 5 s after it has sent
+// too much.
 // Stop reports whether that has happened, and must be called unless the
 // connection is closed; gone has then returned, if it was called.
 //
@@ -59,15 +66,16 @@ func (r *Reader) Overrun() bool { return r.full }
 // what is read needs no lock. Nobody else may set a read deadline between the
 // two calls. Afterwards, the connection has none.
 func (r *Reader) Watch(gone func()) (stop func() bool) {
-	done := make(chan struct{})
+	stopped, done := make(chan struct{}), make(chan struct{})
 	r.setDeadline(time.Time{})
 	go func() {
 		defer close(done)
-		if !r.readAhead() {
+		if !r.readAhead(stopped) {
 			gone()
 		}
 	}()
 	return func() bool {
+		close(stopped)
 		// The goroutine that waits for bytes is woken by a deadline in the past. If
 		// it has just got some, it meets the deadline at its next read.
 		r.setDeadline(time.Unix(1, 0))
@@ -86,11 +94,25 @@ func (r *Reader) Watch(gone func()) (stop func() bool) {
 // setDeadline fails on a closed connection only, as the read will.
 func (r *Reader) setDeadline(t time.Time) { _ = r.conn.SetReadDeadline(t) }
 
-func (r *Reader) left() bool { return r.err != nil || r.full }
+func (r *Reader) left() bool { return r.err != nil || r.over }
 
-// readAhead reads until the deadline has passed; then it returns true.
-func (r *Reader) readAhead() bool {
+func (r *Reader) full() bool { return len(r.buf) >= r.max }
+
+// readAhead reads until the deadline has passed, which follows on stopped being
+// closed; then it returns true.
+func (r *Reader) readAhead(stopped <-chan struct{}) bool {
 	for !r.left() {
+		if r.full() {
+			timer := time.NewTimer(patience)
+			defer timer.Stop()
+			select {
+			case <-stopped:
+				return true
+			case <-timer.C:
+				r.over = true
+				return false
+			}
+		}
 		n, err := r.conn.Read(r.room())
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			r.took(n, nil)
@@ -101,15 +123,14 @@ func (r *Reader) readAhead() bool {
 	return false
 }
 
-// room returns where the next bytes go.
+// room returns where the next bytes go. The buffer must not be full.
 func (r *Reader) room() []byte {
 	r.buf = slices.Grow(r.buf, leastRead)
-	return r.buf[len(r.buf):cap(r.buf)]
+	return r.buf[len(r.buf):min(cap(r.buf), r.max)]
 }
 
 // took notes what a read into room came to.
 func (r *Reader) took(n int, err error) {
 	r.buf = r.buf[:len(r.buf)+n]
 	r.err = err
-	r.full = len(r.buf) > r.max
 }

@@ -129,20 +129,29 @@ func TestConnectionClosedUnderTheWatchIsGone(t *testing.T) {
 	}
 }
 
-func TestClientThatSendsTooMuchIsGone(t *testing.T) {
-	for _, more := range []int{0, 1} {
-		near, far := net.Pipe()
-		r := hangup.NewReader(near, 1000)
-		gone := make(chan bool, 1)
-		stop := r.Watch(func() { gone <- true })
-		write(t, far, make([]byte, 1000+more))
-		if more == 1 {
-			<-gone
-		}
-		if got, want := stop(), more == 1; got != want || r.Overrun() != want {
-			t.Errorf("at %d bytes: gone %v, overrun %v, want %v", 1000+more, got, r.Overrun(), want)
-		}
-		_ = far.Close()
+func TestClientThatSendsTooMuchForLongIsGone(t *testing.T) {
+	for wait, want := range map[time.Duration]bool{4 * time.Second: false, 6 * time.Second: true} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			r := hangup.NewReader(near, 1000)
+			gone := false
+			stop := r.Watch(func() { gone = true })
+			sent := bytes.Repeat([]byte("0123456789"), 150)
+			written := make(chan error, 1)
+			go func() {
+				_, err := far.Write(sent)
+				written <- err
+			}()
+			time.Sleep(wait)
+			if got := stop(); got != want || gone != want || r.Overrun() != want {
+				t.Errorf("after %v: gone %v, told so %v, overrun %v; want %v", wait, got, gone, r.Overrun(), want)
+			}
+			read(t, r, sent) // it had to wait, and nothing is lost
+			if err := <-written; err != nil {
+				t.Error(err)
+			}
+			_ = far.Close()
+		})
 	}
 }
 
