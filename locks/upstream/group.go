@@ -87,17 +87,19 @@ func (e *Engine) sendGroup(ctx context.Context, g *group) {
 	for n, i := range g.todo {
 		c := g.calls[i]
 		r, err := e.answer(c, cmds[n])
-		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		switch {
+		case err == nil:
+			e.health.answered()
+		case redis.HasErrorPrefix(err, "NOSCRIPT"):
 			unknown[c.script.sha] = c.script
 			again = append(again, i)
-		} else if errors.Is(err, errLate) || broken(err) && !c.once {
+		case errors.Is(err, errLate), broken(err) && !c.once:
 			again = append(again, i)
+		default:
+			e.health.failed(err)
 		}
 		if err != nil {
-			e.health.failed(err)
 			err = unavailable(err)
-		} else {
-			e.health.answered()
 		}
 		g.outcomes[i] = outcome{r, err}
 	}
