@@ -1,0 +1,294 @@
+package history
+
+import (
+	"slices"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+// lease is what a history says of one lease; see the package's documentation for
+// the reasons.
+type lease struct {
+	id       locks.ID
+	token    locks.Token
+	owner    locks.Owner
+	mode     locks.Mode
+	limit    int           // 0: none that binds
+	short    time.Duration // the shortest TTL that it was acquired with
+	long     time.Duration // the longest
+	acquires []*Event      // that brought it, by call
+	first    *Event        // of these, the one that returned first
+	minted   time.Duration // not before
+	sure     span          // it lived
+	may      span          // it may have lived
+}
+
+// conflicts reports whether two leases exclude each other.
+func (l *lease) conflicts(other *lease) bool {
+	return l.mode == locks.Exclusive || other.mode == locks.Exclusive
+}
+
+// surely reports whether the lease lived all the time of an operation.
+func (l *lease) surely(e *Event) bool { return l.sure.from < e.Call && e.Return < l.sure.to }
+
+// claimed reports whether a release or a heartbeat may mean the lease.
+func (l *lease) claimed(e *Event) bool {
+	switch {
+	case e.Force:
+		return true
+	case e.Token != 0:
+		return e.Token == l.token
+	}
+	return e.Owner == l.owner
+}
+
+// findLeases sorts the lock's events by lease.
+func (b *book) findLeases() {
+	byToken := map[locks.Token]*lease{}
+	for _, e := range b.events {
+		if e.Op != OpAcquire || e.Outcome != Done {
+			continue
+		}
+		l := byToken[e.Got]
+		if l == nil {
+			l = &lease{id: e.ID, token: e.Got, owner: e.Owner, mode: e.Mode, limit: e.Limit, short: e.TTL, long: e.TTL, first: e, minted: e.Call}
+			byToken[e.Got] = l
+			b.leases = append(b.leases, l)
+		}
+		l.acquires = append(l.acquires, e)
+		l.short, l.long = min(l.short, e.TTL), max(l.long, e.TTL)
+		if l.limit = max(l.limit, e.Limit); e.Limit == 0 {
+			l.limit = 0
+		}
+		if e.Return < l.first.Return {
+			l.first = e
+		}
+	}
+	for _, l := range b.leases {
+		b.unanswered(l)
+	}
+	for _, l := range b.leases {
+		b.reckonSure(l)
+		b.reckonMay(l)
+	}
+}
+
+// unanswered takes in that the owner may have got the lease by a request of which
+// it never heard.
+func (b *book) unanswered(l *lease) {
+	for _, e := range b.events {
+		if e.Op == OpAcquire && e.Owner != "" && e.Owner == l.owner && (e.Outcome == Unknown || e.Outcome == Left) && e.Call < l.first.Return {
+			l.minted = min(l.minted, e.Call)
+			l.short, l.long = min(l.short, e.TTL), max(l.long, e.TTL)
+			if l.limit = max(l.limit, e.Limit); e.Limit == 0 {
+				l.limit = 0
+			}
+		}
+	}
+}
+
+// setter returns the bounds of the TTL that an operation may have given the lease;
+// ok is false if it can't have given one.
+func (b *book) setter(l *lease, e *Event) (short, long time.Duration, ok bool) {
+	if e.Outcome != Done && e.Outcome != Unknown && e.Outcome != Left {
+		return 0, 0, false
+	}
+	switch {
+	case e.Op == OpAcquire && (e.Got == l.token || e.Outcome != Done && e.Owner != "" && e.Owner == l.owner):
+		return e.TTL, e.TTL, true
+	case e.Op == OpHeartbeat && l.claimed(e) && e.TTL == 0:
+		return l.short, l.long, true
+	case e.Op == OpHeartbeat && l.claimed(e):
+		return e.TTL, e.TTL, true
+	}
+	return 0, 0, false
+}
+
+// proves reports whether an operation found the lease alive.
+func (l *lease) proves(e *Event) bool {
+	if e.Outcome != Done {
+		return false
+	}
+	switch e.Op {
+	case OpAcquire:
+		return e.Got == l.token
+	case OpHeartbeat, OpCheck:
+		return e.Token == l.token || e.Got == l.token
+	case OpInfo:
+		return slices.Contains(e.Holders, l.token)
+	}
+	return e.Op == OpRelease && e.Token == l.token
+}
+
+// reckonSure finds when the lease surely lived.
+func (b *book) reckonSure(l *lease) {
+	l.sure = span{l.first.Return + b.Slack, l.first.Return}
+	for _, e := range b.events {
+		if !l.proves(e) {
+			continue
+		}
+		l.sure.to = max(l.sure.to, e.Call) // it lived later than that
+		_, _, sets := b.setter(l, e)
+		if waited := e.Op == OpAcquire && e.Wait != 0; sets && !waited {
+			l.sure.to = max(l.sure.to, b.surelyFrom(l, e)-b.Slack)
+		}
+	}
+}
+
+// surelyFrom returns until when the lease surely lived if it did, and had its
+// expiry set, at some moment between the proof's call and its return.
+func (b *book) surelyFrom(l *lease, proof *Event) time.Duration {
+	until := forever
+	for _, e := range b.events {
+		if b.latest(e) < proof.Call {
+			continue // it was over before
+		}
+		began := max(e.Call, proof.Call)
+		if short, _, ok := b.setter(l, e); ok {
+			until = min(until, began+short)
+		}
+		if e.Op == OpRelease && (e.Outcome == Done || e.Outcome == Unknown) && l.claimed(e) {
+			until = min(until, began)
+		}
+	}
+	for _, f := range b.faults {
+		if f.Op == OpLost && f.Return >= proof.Call {
+			until = min(until, max(f.Call, proof.Call))
+		}
+	}
+	for _, a := range b.bound(l) {
+		// Candado renews it with the TTL that it was acquired with; and ends it with the connection.
+		until = min(until, proof.Call+l.short, max(b.conns[a.Conn].seen, proof.Call))
+	}
+	return until
+}
+
+// bound returns the acquires that bound the lease to a connection, or may have.
+func (b *book) bound(l *lease) (some []*Event) {
+	for _, e := range b.events {
+		if e.Op == OpAcquire && e.Session && (e.Got == l.token || l.owner != "" && e.Owner == l.owner && e.Outcome != None) {
+			some = append(some, e)
+		}
+	}
+	return some
+}
+
+// reckonMay finds when the lease may have lived.
+func (b *book) reckonMay(l *lease) {
+	l.may = span{l.minted, b.lastExpiry(l) + b.Slack}
+	if a := l.first; a.Wait != 0 && l.minted == a.Call && len(l.acquires) == 1 {
+		l.may.from = max(a.Call, a.Return-b.toTell(span{a.Call, a.Return}))
+	}
+	for _, e := range b.events {
+		if e.Call > l.first.Return && b.ends(l, e) {
+			l.may.to = min(l.may.to, e.Return)
+		}
+	}
+	for _, f := range b.faults {
+		if f.Op == OpLost && f.Call > l.first.Return {
+			l.may.to = min(l.may.to, f.Return)
+		}
+	}
+	l.may.to = max(l.may.to, l.may.from)
+}
+
+// toTell bounds how long it takes to tell a waiter of its lease.
+func (b *book) toTell(s span) time.Duration {
+	tell := b.Noise
+	if len(b.failed(s, lostNews, OpMute)) > 0 {
+		tell += lostNews
+	}
+	if len(b.failed(s, recovery, OpDown, OpCut, OpLost, OpKilled)) > 0 {
+		return forever
+	}
+	return tell
+}
+
+// lastExpiry returns when the lease was over at the latest if nobody ended it.
+func (b *book) lastExpiry(l *lease) (over time.Duration) {
+	for _, e := range b.events {
+		if _, long, ok := b.setter(l, e); ok {
+			over = max(over, b.latest(e)+long)
+		}
+	}
+	for _, a := range b.bound(l) {
+		over = max(over, b.sessionOver(l, a))
+	}
+	return over
+}
+
+// sessionOver returns when a lease that is bound to the connection of an acquire
+// was over at the latest.
+func (b *book) sessionOver(l *lease, a *Event) time.Duration {
+	end := b.conns[a.Conn].end
+	for _, f := range b.faults {
+		if f.Op == OpKilled && f.Candado == a.Candado && (end == nil || f.Call < end.Call+b.Noise) {
+			return f.Return + l.long // nobody renews it any more
+		}
+	}
+	if end == nil {
+		return forever
+	}
+	over := end.Return + b.Noise
+	for _, f := range b.failed(span{end.Call - recovery, over}, recovery, OpDown, OpCut, OpLost) {
+		over = max(over, f.Return+l.long+recovery+b.Unanswered) // it is released as soon as that is possible
+	}
+	return over
+}
+
+// ends reports whether an operation ended the lease, or found it over, if the
+// lease was there before.
+func (b *book) ends(l *lease, e *Event) bool {
+	told := e.Outcome == Done || e.Outcome == None || e.Outcome == NotOwner
+	switch e.Op {
+	case OpRelease:
+		return told && !e.bare() && l.claimed(e) || e.Outcome == None
+	case OpHeartbeat:
+		return e.Outcome == NotOwner && !e.bare() && l.claimed(e) || e.Outcome == None
+	case OpCheck:
+		return e.Outcome == None && e.Token == l.token
+	case OpInfo:
+		return e.Outcome == Done && !slices.Contains(e.Holders, l.token)
+	case OpAcquire:
+		return e.Outcome == Done && e.Owner != "" && e.Owner == l.owner && e.Got != l.token
+	}
+	return false
+}
+
+// ghost is a request of which nobody knows what became, and when it may have held
+// the lock, or waited.
+type ghost struct {
+	of *Event
+	span
+}
+
+func (b *book) findGhosts() {
+	for _, e := range b.events {
+		if e.Op != OpAcquire || e.Outcome == Done || e.Outcome == Nothing || e.Outcome == WrongMode {
+			continue
+		}
+		g := ghost{e, span{e.Call, e.Return}}
+		failed := len(b.failed(span{e.Call - recovery, e.Return + b.Noise}, recovery, OpDown, OpCut, OpKilled)) > 0
+		switch {
+		case e.Outcome == None && e.Wait == 0:
+			continue
+		case (e.Outcome == None || e.Outcome == Left) && !failed:
+			g.to += b.Noise // it left at once
+		default:
+			g.to = min(b.latest(e)+max(e.TTL, goneWaiter)+recovery, forever)
+		}
+		b.ghosts = append(b.ghosts, g)
+	}
+}
+
+// haunted counts the ghosts that may have been there during an operation, besides
+// the operation itself.
+func (b *book) haunted(e *Event) (n int) {
+	for _, g := range b.ghosts {
+		if g.of != e && g.touches(e) {
+			n++
+		}
+	}
+	return n
+}
