@@ -1,6 +1,10 @@
 package upstream
 
-import "github.com/goodjobtech/candado/locks"
+import (
+	"strings"
+
+	"github.com/goodjobtech/candado/locks"
+)
 
 // OpenDoubts returns how many acquires are in doubt.
 func (e *Engine) OpenDoubts() int { return len(e.doubts.all()) }
@@ -20,4 +24,15 @@ func Settle(engines ...locks.Engine) {
 			e.tendOnce(r)
 		}
 	}
+}
+
+// Mutate replaces a piece of the engine's scripts wherever they have it, and
+// reports how often that was.
+func (e *Engine) Mutate(old, with string) (n int) {
+	s := &e.scripts
+	for _, one := range []*script{&s.acquire, &s.release, &s.heartbeat, &s.check, &s.info, &s.undo, &s.confirm, &s.tend} {
+		n += strings.Count(one.source, old)
+		*one = newScript(strings.ReplaceAll(one.source, old, with))
+	}
+	return n
 }

@@ -18,7 +18,9 @@ type Rules struct {
 	// over the time of a lease, and by how much it rounds.
 	Slack time.Duration
 
-	// Noise is how long the machine may let anything wait that is due at once.
+	// Noise is for how long the machine may let anything wait that is due at
+	// once; on top of twice what the slowest of the operations took that were
+	// under way then, and did not wait. 0: nothing waits.
 	Noise time.Duration
 
 	// Unanswered is how long after its call an operation that got no answer may
@@ -37,7 +39,7 @@ type Rules struct {
 // Real returns the rules for candado processes whose upstream time-out is that, on
 // a busy machine.
 func Real(timeout time.Duration) Rules {
-	return Rules{Slack: 10 * time.Millisecond, Noise: 2 * time.Second, Unanswered: timeout + 2*time.Second, Steady: 3500 * time.Millisecond}
+	return Rules{Slack: 10 * time.Millisecond, Noise: 400 * time.Millisecond, Unanswered: timeout + 2*time.Second, Steady: 3500 * time.Millisecond}
 }
 
 // What the contract promises about waiting, and how long its failures may be felt.
@@ -119,6 +121,7 @@ type book struct {
 	id     locks.ID
 	events []*Event // about the lock, by call
 	faults []*Event
+	all    []*Event // of all locks and none
 	conns  map[int]*conn
 	leases []*lease
 	ghosts []ghost
@@ -153,9 +156,10 @@ func (r Rules) books(events []Event) []*book {
 	byID := map[locks.ID]*book{}
 	conns := map[int]*conn{}
 	var all []*book
-	var faults []*Event
+	var faults, everything []*Event
 	for i := range events {
 		e := &events[i]
+		everything = append(everything, e)
 		switch {
 		case e.Fault():
 			faults = append(faults, e)
@@ -177,7 +181,7 @@ func (r Rules) books(events []Event) []*book {
 	}
 	for _, b := range all {
 		slices.SortStableFunc(b.events, func(x, y *Event) int { return cmp.Compare(x.Call, y.Call) })
-		b.faults = faults
+		b.faults, b.all = faults, everything
 		b.findLeases()
 		b.findGhosts()
 	}
@@ -200,6 +204,19 @@ func (b *book) failed(s span, after time.Duration, kinds ...Op) (hit []*Event) {
 		}
 	}
 	return hit
+}
+
+// noise bounds how long anything was held up during a span that was due at once.
+func (b *book) noise(s span) (most time.Duration) {
+	if b.Noise == 0 {
+		return 0
+	}
+	for _, e := range b.all {
+		if e.Wait == 0 && !e.Fault() && touches(s.from-time.Second, s.to+time.Second, e.Call, e.Return) {
+			most = max(most, e.Return-e.Call)
+		}
+	}
+	return b.Noise + 2*most
 }
 
 // latest returns when an operation took effect at the latest.

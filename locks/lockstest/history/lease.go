@@ -195,7 +195,7 @@ func (b *book) reckonMay(l *lease) {
 
 // toTell bounds how long it takes to tell a waiter of its lease.
 func (b *book) toTell(s span) time.Duration {
-	tell := b.Noise
+	tell := b.noise(span{s.to - time.Second, s.to})
 	if len(b.failed(s, lostNews, OpMute)) > 0 {
 		tell += lostNews
 	}
@@ -222,15 +222,19 @@ func (b *book) lastExpiry(l *lease) (over time.Duration) {
 // was over at the latest.
 func (b *book) sessionOver(l *lease, a *Event) time.Duration {
 	end := b.conns[a.Conn].end
+	noise := time.Duration(0)
+	if end != nil {
+		noise = b.noise(span{end.Call, end.Return})
+	}
 	for _, f := range b.faults {
-		if f.Op == OpKilled && f.Candado == a.Candado && (end == nil || f.Call < end.Call+b.Noise) {
+		if f.Op == OpKilled && f.Candado == a.Candado && (end == nil || f.Call < end.Call+noise) {
 			return f.Return + l.long // nobody renews it any more
 		}
 	}
 	if end == nil {
 		return forever
 	}
-	over := end.Return + b.Noise
+	over := end.Return + noise
 	for _, f := range b.failed(span{end.Call - recovery, over}, recovery, OpDown, OpCut, OpLost) {
 		over = max(over, f.Return+l.long+recovery+b.Unanswered) // it is released as soon as that is possible
 	}
@@ -256,27 +260,32 @@ func (b *book) ends(l *lease, e *Event) bool {
 	return false
 }
 
-// ghost is a request of which nobody knows what became, and when it may have held
-// the lock, or waited.
+// ghost is a request of which nobody knows what became: when it may have waited, or
+// held the lock, and when the latter.
 type ghost struct {
 	of *Event
 	span
+	holds span
 }
 
 func (b *book) findGhosts() {
 	for _, e := range b.events {
-		if e.Op != OpAcquire || e.Outcome == Done || e.Outcome == Nothing || e.Outcome == WrongMode {
+		if e.Op != OpAcquire || e.Outcome == Done || e.Outcome == Nothing || e.Outcome == WrongMode || e.Outcome == None && e.Wait == 0 {
 			continue
 		}
-		g := ghost{e, span{e.Call, e.Return}}
-		failed := len(b.failed(span{e.Call - recovery, e.Return + b.Noise}, recovery, OpDown, OpCut, OpKilled)) > 0
+		about := span{e.Call, e.Return}
+		g := ghost{e, about, about}
+		failed := len(b.failed(span{e.Call - recovery, e.Return + b.noise(about)}, recovery, OpDown, OpCut, OpKilled)) > 0
 		switch {
-		case e.Outcome == None && e.Wait == 0:
-			continue
-		case (e.Outcome == None || e.Outcome == Left) && !failed:
-			g.to += b.Noise // it left at once
+		case e.Outcome == None && !failed:
+			// It left before it was answered; and would have been told, had it held for long before.
+			g.holds.from = max(e.Call, min(e.Return, e.Call+e.Wait)-b.toTell(about))
+		case e.Outcome == Left && !failed:
+			g.to += b.noise(span{e.Return, e.Return}) // it leaves at once
+			g.holds = span{max(e.Call, e.Return-b.toTell(about)), g.to}
 		default:
 			g.to = min(b.latest(e)+max(e.TTL, goneWaiter)+recovery, forever)
+			g.holds.to = g.to
 		}
 		b.ghosts = append(b.ghosts, g)
 	}

@@ -179,7 +179,7 @@ func (c *client) turn(ctx context.Context) {
 	}
 	switch n := c.r.IntN(20); n {
 	case 0: // for longer than the lease lasts, unless it is a session's
-		if req.TTL <= 2*c.Wait {
+		if req.TTL <= c.Wait {
 			sleep(ctx, req.TTL+c.upTo(c.Hold))
 		}
 	case 1, 2: // for so long that it has to be renewed

@@ -114,14 +114,14 @@ func (b *book) idle() {
 		}
 		for _, g := range b.ghosts {
 			if g.of != w {
-				busy = append(busy, g.span)
+				busy = append(busy, g.holds)
 			}
 		}
 		for _, f := range b.faults {
 			busy = append(busy, felt(f))
 		}
 		for _, gap := range gaps(span{w.Call, w.Return}, busy) {
-			most := handOver + b.Noise
+			most := handOver + b.noise(gap)
 			if len(b.failed(gap, lostNews, OpMute)) > 0 {
 				most += lostNews
 			}
