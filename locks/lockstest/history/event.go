@@ -68,7 +68,7 @@ type Event struct {
 	Outcome Outcome       `json:"outcome,omitempty"`
 	Error   string        `json:"error,omitempty"`
 	Got     locks.Token   `json:"got,omitempty"`     // granted, or renewed where the reply says it
-	Ended   int           `json:"ended,omitempty"`   // leases
+	Ended   int           `json:"ended,omitempty"`   // leases; -1: some
 	Waiters int           `json:"waiters,omitempty"` // as described
 	Holders []locks.Token `json:"holders,omitempty"` // as described
 }

@@ -231,7 +231,7 @@ func (m *moment) release() bool {
 	case in.Outcome == NotOwner:
 		return m.others()
 	case in.Force && in.Outcome == Done:
-		ok := in.Ended >= m.count(func(h held) bool { return !m.dead(h) }) && in.Ended <= m.count(m.live)+in.ghosts
+		ok := in.Ended < 0 || in.Ended >= m.count(func(h held) bool { return !m.dead(h) }) && in.Ended <= m.count(m.live)+in.ghosts
 		m.leases = nil
 		return ok
 	}
