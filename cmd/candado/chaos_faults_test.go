@@ -93,7 +93,7 @@ func plan(seed uint64, candados int, durable bool, total, pause time.Duration) (
 			name: names[r.IntN(len(names))], after: pause/2 + time.Duration(r.Int64N(int64(pause))),
 			lasts: 50*time.Millisecond + time.Duration(r.Int64N(int64(pause))), victim: r.IntN(candados), count: 1 + r.IntN(4),
 		}
-		if r.IntN(6) == 0 && total > 10*time.Second {
+		if r.IntN(8) == 0 && total > 10*time.Second {
 			f.lasts += 3 * time.Second // longer than anybody is patient
 		}
 		if at += f.after + f.lasts; at > total {

@@ -261,7 +261,9 @@ func (b *book) ends(l *lease, e *Event) bool {
 }
 
 // ghost is a request of which nobody knows what became: when it may have waited, or
-// held the lock, and when the latter.
+// held the lock, and when the latter. Or it is one that waited with success, of
+// which nobody knows whether it was granted a lease before, that was over when
+// the message came.
 type ghost struct {
 	of *Event
 	span
@@ -270,25 +272,47 @@ type ghost struct {
 
 func (b *book) findGhosts() {
 	for _, e := range b.events {
-		if e.Op != OpAcquire || e.Outcome == Done || e.Outcome == Nothing || e.Outcome == WrongMode || e.Outcome == None && e.Wait == 0 {
-			continue
+		if e.Op == OpAcquire && (e.Wait != 0 || e.Outcome == Unknown) && e.Outcome != Nothing && e.Outcome != WrongMode {
+			if g := b.ghostOf(e); g.of != nil {
+				b.ghosts = append(b.ghosts, g)
+			}
 		}
-		about := span{e.Call, e.Return}
-		g := ghost{e, about, about}
-		failed := len(b.failed(span{e.Call - recovery, e.Return + b.noise(about)}, recovery, OpDown, OpCut, OpKilled)) > 0
-		switch {
-		case e.Outcome == None && !failed:
-			// It left before it was answered; and would have been told, had it held for long before.
-			g.holds.from = max(e.Call, min(e.Return, e.Call+e.Wait)-b.toTell(about))
-		case e.Outcome == Left && !failed:
-			g.to += b.noise(span{e.Return, e.Return}) // it leaves at once
-			g.holds = span{max(e.Call, e.Return-b.toTell(about)), g.to}
-		default:
-			g.to = min(b.latest(e)+max(e.TTL, goneWaiter)+recovery, forever)
-			g.holds.to = g.to
-		}
-		b.ghosts = append(b.ghosts, g)
 	}
+}
+
+func (b *book) ghostOf(e *Event) ghost {
+	about := span{e.Call, e.Return}
+	g := ghost{e, about, about}
+	reach := span{e.Call - recovery, e.Return + b.noise(about)}
+	failed := len(b.failed(reach, recovery, OpDown, OpCut, OpKilled, OpLost)) > 0
+	switch {
+	case e.Outcome == Done:
+		if !failed && e.TTL >= b.Steady && len(b.failed(about, lostNews, OpMute)) == 0 && !b.snatched(e) {
+			return ghost{}
+		}
+	case e.Outcome == None && !failed:
+		// It left before it was answered; and would have been told, had it held for long before.
+		g.holds.from = max(e.Call, min(e.Return, e.Call+e.Wait)-b.toTell(about))
+	case e.Outcome == Left && !failed:
+		g.to += b.noise(span{e.Return, e.Return}) // it leaves at once
+		g.holds = span{max(e.Call, e.Return-b.toTell(about)), g.to}
+	default:
+		g.to = min(b.latest(e)+max(e.TTL, goneWaiter)+recovery, forever)
+		g.holds.to = g.to
+	}
+	return g
+}
+
+// snatched reports whether a release may have ended a lease that was granted to a
+// session, before the session could keep it: then it asks again.
+func (b *book) snatched(a *Event) bool {
+	for _, e := range b.events {
+		if a.Session && e.Op == OpRelease && touches(e.Call, b.latest(e), a.Call, a.Return) &&
+			(e.Force || e.Token == 0 && e.Owner == a.Owner) {
+			return true
+		}
+	}
+	return false
 }
 
 // haunted counts the ghosts that may have been there during an operation, besides

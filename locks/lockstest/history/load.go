@@ -160,6 +160,7 @@ func (c *client) do(ctx context.Context, e Event, what func(e *Event) error) Eve
 	e = c.Recorder.Record(e, func(e *Event) { e.outcome(ctx, what(e)) })
 	if e.Outcome == Unknown || e.Outcome == Left {
 		c.hangUp()
+		c.pause(ctx, c.Hold)
 	}
 	return e
 }
@@ -168,7 +169,7 @@ func (c *client) do(ctx context.Context, e Event, what func(e *Event) error) Eve
 func (c *client) turn(ctx context.Context) {
 	req, bound, leave := c.draw()
 	got := c.acquire(ctx, req, bound, leave)
-	if got.Outcome == Unknown && req.Owner != "" && c.chance(70) {
+	if got.Outcome == Unknown && req.Owner != "" && c.chance(85) {
 		got = c.acquire(ctx, req, bound, 0) // as one should
 	}
 	if got.Outcome != Done {
@@ -200,8 +201,11 @@ func (c *client) turn(ctx context.Context) {
 func (c *client) draw() (req locks.AcquireRequest, bound bool, leave time.Duration) {
 	req.ID = c.IDs()[c.r.IntN(3)]
 	req.TTL = c.TTLs[c.r.IntN(len(c.TTLs))]
-	if c.chance(80) {
+	switch n := c.r.IntN(20); {
+	case n < 14:
 		req.Owner = locks.Owner(fmt.Sprintf("owner-%d", c.n))
+	case n < 16: // which others use too
+		req.Owner = locks.Owner(fmt.Sprintf("pair-%d", c.n/2))
 	}
 	switch {
 	case req.ID == limitedLock:

@@ -51,7 +51,7 @@ func (b *book) surelyQueued() map[*Event]time.Duration {
 			}
 		}
 		for _, g := range b.ghosts {
-			if g.of.Wait != 0 && g.touches(info) {
+			if g.of.Wait != 0 && g.of.Outcome != Done && g.touches(info) {
 				possible = append(possible, g.of)
 			}
 		}
@@ -82,7 +82,7 @@ func (b *book) again(w *Event) bool {
 // stayed reports whether nothing made a waiter v lose its turn before w was granted.
 func (b *book) stayed(v, w *Event) bool {
 	switch {
-	case v.TTL < b.Steady, v.Session && v.TTL < 2*b.Steady:
+	case v.TTL < b.Steady, b.snatched(v):
 		return false
 	case w.Candado == v.Candado && b.again(v):
 		return false
@@ -113,7 +113,7 @@ func (b *book) idle() {
 			}
 		}
 		for _, g := range b.ghosts {
-			if g.of != w {
+			if g.of != w && (g.of.Outcome != Done || len(b.failed(g.span, recovery, OpDown, OpCut, OpKilled, OpLost, OpMute)) > 0) {
 				busy = append(busy, g.holds)
 			}
 		}
