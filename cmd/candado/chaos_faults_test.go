@@ -84,7 +84,7 @@ type fault struct {
 // plan draws what goes wrong, from the seed alone.
 func plan(seed uint64, candados int, durable bool, total, pause time.Duration) (faults []fault) {
 	r := rand.New(rand.NewPCG(seed, 1<<32))
-	names := []string{"flush scripts", "cut", "lose replies", "lose requests", "hold replies", "mute", "freeze", "pause", "kill redis", "kill", "stop"}
+	names := []string{"flush scripts", "cut", "lose replies", "lose requests", "hold replies", "mute", "freeze", "pause", "kill redis", "kill", "stop", "stall"}
 	if !durable {
 		names = append(names, "flush all", "flush all")
 	}
@@ -132,6 +132,9 @@ func (f *fleet) suffer(what fault, durable bool) {
 		during(history.OpDown, way.Freeze, way.Thaw)
 	case "pause":
 		during(history.OpDown, f.redis.Pause, f.redis.Resume)
+	case "stall":
+		c := f.at(what.victim)
+		during(history.OpDown, func() { f.signal(c, syscall.SIGSTOP) }, func() { f.signal(c, syscall.SIGCONT) })
 	case "kill redis":
 		op := func() { during(history.OpDown, f.redis.Kill, f.redis.Restart) }
 		if !durable {
@@ -161,11 +164,14 @@ func (f *fleet) replace(what fault) {
 
 // stop wants a candado to end by itself.
 func (f *fleet) stop(c *candado) {
-	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		f.t.Errorf("candado %d has ended by itself: %v\n%s", c.number, err, c.logged())
-		return
-	}
+	f.signal(c, syscall.SIGTERM)
 	if code := c.exitCode(f.t); code != 0 {
 		f.t.Errorf("candado %d ends with %d:\n%s", c.number, code, c.logged())
+	}
+}
+
+func (f *fleet) signal(c *candado, sig syscall.Signal) {
+	if err := c.cmd.Process.Signal(sig); err != nil {
+		f.t.Errorf("candado %d has ended by itself: %v\n%s", c.number, err, c.logged())
 	}
 }

@@ -55,7 +55,7 @@ func TestChaos(t *testing.T) {
 		seed = rand.Uint64N(1 << 32)
 	}
 	for until := time.Now().Add(total); time.Now().Before(until); seed++ {
-		r := round{seed: seed, durable: seed%3 != 0, lasts: 20 * time.Second, pause: 600 * time.Millisecond, clients: 12}
+		r := round{seed: seed, durable: seed%3 != 0, lasts: 12 * time.Second, pause: 600 * time.Millisecond, clients: 12}
 		if !t.Run(fmt.Sprintf("SEED=%d", seed), r.play) {
 			t.Fatalf("once more: make chaos SEED=%d CHAOS=1s", seed)
 		}
@@ -82,7 +82,9 @@ func (r round) play(t *testing.T) {
 	f.quiet()
 	events := recorder.Events()
 	began := time.Now()
-	violations := history.Real(historyTimeout).Check(events)
+	rules := history.Real(historyTimeout)
+	rules.Log = t.Logf
+	violations := rules.Check(events)
 	took := time.Since(began)
 	for _, e := range events {
 		if strings.Contains(e.Error, "unexpected reply") {

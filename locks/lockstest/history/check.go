@@ -34,6 +34,9 @@ type Rules struct {
 
 	// Search bounds porcupine's search for each lock. 0: 5 s.
 	Search time.Duration
+
+	// Log is told of what could not be checked. Nil: nobody is.
+	Log func(format string, args ...any)
 }
 
 // Real returns the rules for candado processes whose upstream time-out is that, on

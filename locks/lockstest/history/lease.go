@@ -205,22 +205,27 @@ func (b *book) toTell(s span) time.Duration {
 	return tell
 }
 
-// lastExpiry returns when the lease was over at the latest if nobody ended it.
-func (b *book) lastExpiry(l *lease) (over time.Duration) {
+// lastExpiry returns when the lease was over at the latest if nobody released it.
+func (b *book) lastExpiry(l *lease) time.Duration {
+	expiry, gone := time.Duration(0), time.Duration(0)
 	for _, e := range b.events {
 		if _, long, ok := b.setter(l, e); ok {
-			over = max(over, b.latest(e)+long)
+			expiry = max(expiry, b.latest(e)+long)
 		}
 	}
-	for _, a := range b.bound(l) {
-		over = max(over, b.sessionOver(l, a))
+	bound := b.bound(l)
+	for _, a := range bound {
+		gone = max(gone, b.sessionOver(l, a, expiry))
 	}
-	return over
+	if len(bound) > 0 && !slices.ContainsFunc(l.acquires, func(a *Event) bool { return !a.Session }) {
+		return gone // its connection ends it before its time
+	}
+	return max(expiry, gone)
 }
 
 // sessionOver returns when a lease that is bound to the connection of an acquire
 // was over at the latest.
-func (b *book) sessionOver(l *lease, a *Event) time.Duration {
+func (b *book) sessionOver(l *lease, a *Event, expiry time.Duration) time.Duration {
 	end := b.conns[a.Conn].end
 	noise := time.Duration(0)
 	if end != nil {
@@ -228,7 +233,7 @@ func (b *book) sessionOver(l *lease, a *Event) time.Duration {
 	}
 	for _, f := range b.faults {
 		if f.Op == OpKilled && f.Candado == a.Candado && (end == nil || f.Call < end.Call+noise) {
-			return f.Return + l.long // nobody renews it any more
+			return max(f.Return+l.long, expiry) // nobody renews it any more
 		}
 	}
 	if end == nil {
@@ -236,7 +241,7 @@ func (b *book) sessionOver(l *lease, a *Event) time.Duration {
 	}
 	over := end.Return + noise
 	for _, f := range b.failed(span{end.Call - recovery, over}, recovery, OpDown, OpCut, OpLost) {
-		over = max(over, f.Return+l.long+recovery+b.Unanswered) // it is released as soon as that is possible
+		over = max(over, expiry, f.Return+l.long+recovery+b.Unanswered) // it is released as soon as that is possible
 	}
 	return over
 }

@@ -51,7 +51,13 @@ type state struct {
 // explain has porcupine search. Should that take too long, nothing is said.
 func (b *book) explain() {
 	ops, model := b.operations(), b.model()
-	if porcupine.CheckOperationsTimeout(model, ops, b.Search) != porcupine.Illegal {
+	switch porcupine.CheckOperationsTimeout(model, ops, b.Search) {
+	case porcupine.Ok:
+		return
+	case porcupine.Unknown:
+		if b.Log != nil {
+			b.Log("lock %q: no order of its %d operations was found in %v, which proves nothing", b.id, len(ops), b.Search)
+		}
 		return
 	}
 	b.report("explanation", nil, "no order of its %d operations explains the replies", len(ops))
