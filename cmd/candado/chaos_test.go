@@ -83,7 +83,11 @@ func (r round) play(t *testing.T) {
 	events := recorder.Events()
 	began := time.Now()
 	rules := history.Real(historyTimeout)
-	rules.Log = t.Logf
+	unsure := false
+	rules.Log = func(format string, args ...any) {
+		t.Logf(format, args...)
+		unsure = true
+	}
 	violations := rules.Check(events)
 	took := time.Since(began)
 	for _, e := range events {
@@ -91,7 +95,7 @@ func (r round) play(t *testing.T) {
 			t.Errorf("%v", e)
 		}
 	}
-	if r.tell(t, violations); t.Failed() {
+	if r.tell(t, violations); t.Failed() || unsure {
 		r.keep(t, events, violations)
 	}
 	t.Logf("seed %d, checked in %v: %s", r.seed, took.Round(time.Millisecond), summary(events))

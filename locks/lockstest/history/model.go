@@ -23,7 +23,7 @@ import (
 // input is an operation, and what is known of its surroundings.
 type input struct {
 	*Event
-	latest  time.Duration // when it took effect at the latest
+	took    span          // when it took effect
 	ghosts  int           // that may have been there
 	awaited bool          // somebody may have waited
 	haunted bool          // its owner may have a lease that it does not know of
@@ -82,21 +82,30 @@ func equalStates(x, y state) bool {
 	return x.now == y.now && x.last == y.last && slices.Equal(x.leases, y.leases)
 }
 
+func (s state) hash() uint64 {
+	h := uint64(s.now) ^ uint64(s.last)<<1
+	for _, l := range s.leases {
+		h = h*1099511628211 ^ uint64(l.token) ^ uint64(l.sure)<<7 ^ uint64(l.latest)<<13
+	}
+	return h
+}
+
 // operations returns what the model has to explain.
 func (b *book) operations() (ops []porcupine.Operation) {
+	grants := b.grants()
 	add := func(e *Event) {
-		in := input{Event: e, latest: b.latest(e), ghosts: b.haunted(e), awaited: b.awaited(e), bound: forever}
-		for _, g := range b.ghosts {
-			in.haunted = in.haunted || e.Owner != "" && g.of.Owner == e.Owner && g.touches(e)
+		in := input{Event: e, took: span{e.Call, b.latest(e)}, ghosts: b.haunted(e), awaited: b.awaited(e), haunted: b.mayBeOlder(e), bound: forever}
+		if s, ok := grants[e]; ok {
+			in.took = s
 		}
 		if e.Session {
 			in.bound = b.conns[e.Conn].seen
 		}
 		last := int64(math.MaxInt64)
-		if in.latest < forever {
-			last = int64(in.latest)
+		if in.took.to < forever {
+			last = int64(in.took.to)
 		}
-		ops = append(ops, porcupine.Operation{ClientId: e.Client, Input: in, Call: int64(e.Call), Return: last})
+		ops = append(ops, porcupine.Operation{ClientId: e.Client, Input: in, Call: int64(in.took.from), Return: last})
 	}
 	for _, e := range b.events {
 		ghost := e.Op == OpAcquire && (e.Outcome == Unknown || e.Outcome == Left || e.Outcome == None && e.Wait != 0)
@@ -113,10 +122,58 @@ func (b *book) operations() (ops []porcupine.Operation) {
 	return ops
 }
 
+// grants returns when the acquires that made a lease took effect, as far as that is
+// sure. It is narrower than from their call to their return, which spares the
+// search most of the orders that lead nowhere: a lease that an operation did not
+// find, and a later one did, was granted after the call of the first; and grants come in the order
+// of their tokens.
+func (b *book) grants() map[*Event]span {
+	var sure []*lease
+	for _, l := range b.leases {
+		if len(l.acquires) == 1 && !b.mayBeOlder(l.first) {
+			sure = append(sure, l)
+		}
+	}
+	slices.SortFunc(sure, func(x, y *lease) int { return cmp.Compare(x.token, y.token) })
+	grants := map[*Event]span{}
+	from := time.Duration(0)
+	for _, l := range sure {
+		from = max(from, b.notBefore(l))
+		grants[l.first] = span{from, l.first.Return}
+	}
+	to := forever
+	for _, l := range slices.Backward(sure) {
+		s := grants[l.first]
+		if to = min(to, s.to); s.from <= to {
+			grants[l.first] = span{s.from, to}
+		} else {
+			grants[l.first] = span{l.first.Call, l.first.Return} // there is no such moment; the search will say so
+		}
+	}
+	return grants
+}
+
+// notBefore returns a moment before which the lease was surely not granted.
+func (b *book) notBefore(l *lease) time.Duration {
+	at := l.first.Call
+	for _, e := range b.events {
+		unseen := e.Op == OpInfo && e.Outcome == Done && !slices.Contains(e.Holders, l.token)
+		if unseen && e.Call > at && e.Return < l.sure.to {
+			at = e.Call
+		}
+	}
+	return at
+}
+
+// mayBeOlder reports whether the owner may have got its lease before it asked.
+func (b *book) mayBeOlder(e *Event) bool {
+	return slices.ContainsFunc(b.ghosts, func(g ghost) bool { return g.of != e && e.Owner != "" && g.of.Owner == e.Owner && g.touches(e) })
+}
+
 // step applies an operation.
 func (b *book) step(s, in, _ any) (bool, any) {
 	m := &moment{in: in.(input), slack: b.Slack, state: s.(state)}
-	m.now = max(m.now, m.in.Call)
+	m.now = max(m.now, m.in.took.from)
 	m.leases = slices.DeleteFunc(slices.Clone(m.leases), func(h held) bool { return h.latest < m.now })
 	ok := false
 	switch m.in.Op {
@@ -145,7 +202,7 @@ type moment struct {
 
 // live and dead report whether a lease may be so. Both may be.
 func (m *moment) live(h held) bool { return m.now <= h.latest }
-func (m *moment) dead(h held) bool { return m.in.latest >= h.sure }
+func (m *moment) dead(h held) bool { return m.in.took.to >= h.sure }
 
 func (m *moment) count(is func(held) bool) (n int) {
 	for _, h := range m.leases {
@@ -175,7 +232,7 @@ func everyone(held) bool { return true }
 
 // expire sets when a lease is over.
 func (m *moment) expire(h *held, ttl time.Duration) {
-	h.sure, h.latest = min(m.now+ttl-m.slack, h.bound), m.in.latest+ttl+m.slack
+	h.sure, h.latest = min(m.now+ttl-m.slack, h.bound), m.in.took.to+ttl+m.slack
 	if h.bound < forever {
 		h.latest = forever
 	}
