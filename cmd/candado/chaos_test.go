@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -33,8 +34,8 @@ type round struct {
 func TestHistoriesUnderFaults(t *testing.T) {
 	t.Parallel()
 	for _, r := range []round{
-		{seed: 1, durable: true, lasts: 6 * time.Second, pause: 400 * time.Millisecond, clients: 10},
-		{seed: 2, durable: false, lasts: 4 * time.Second, pause: 400 * time.Millisecond, clients: 10},
+		{seed: 44, durable: true, lasts: 6 * time.Second, pause: 400 * time.Millisecond, clients: 10},
+		{seed: 58, durable: false, lasts: 6 * time.Second, pause: 400 * time.Millisecond, clients: 10},
 	} {
 		t.Run(fmt.Sprintf("durable %v", r.durable), func(t *testing.T) {
 			t.Parallel()
@@ -55,7 +56,7 @@ func TestChaos(t *testing.T) {
 		seed = rand.Uint64N(1 << 32)
 	}
 	for until := time.Now().Add(total); time.Now().Before(until); seed++ {
-		r := round{seed: seed, durable: seed%3 != 0, lasts: 12 * time.Second, pause: 600 * time.Millisecond, clients: 12}
+		r := round{seed: seed, durable: seed%3 != 0, lasts: 12 * time.Second, pause: 600 * time.Millisecond, clients: 8 + 8*int(seed%3)}
 		if !t.Run(fmt.Sprintf("SEED=%d", seed), r.play) {
 			t.Fatalf("once more: make chaos SEED=%d CHAOS=1s", seed)
 		}
@@ -114,9 +115,12 @@ func (r round) tell(t *testing.T, violations []history.Violation) {
 
 // keep writes down the history, and porcupine's pictures.
 func (r round) keep(t *testing.T, events []history.Event, violations []history.Violation) {
-	dir, err := os.MkdirTemp("", fmt.Sprintf("candado-history-%d-", r.seed))
-	if err != nil {
-		t.Fatal(err)
+	dir := t.ArtifactDir()
+	if f := flag.Lookup("test.artifacts"); f == nil || f.Value.String() != "true" { // else it ends with the test
+		var err error
+		if dir, err = os.MkdirTemp("", fmt.Sprintf("candado-history-%d-", r.seed)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	text, err := json.MarshalIndent(events, "", " ")
 	if err != nil {

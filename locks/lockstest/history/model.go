@@ -125,8 +125,8 @@ func (b *book) operations() (ops []porcupine.Operation) {
 // grants returns when the acquires that made a lease took effect, as far as that is
 // sure. It is narrower than from their call to their return, which spares the
 // search most of the orders that lead nowhere: a lease that an operation did not
-// find, and a later one did, was granted after the call of the first; and grants come in the order
-// of their tokens.
+// find, and a later one did, was granted after the call of the first; one that excludes another was granted
+// after that had surely lived; and grants come in the order of their tokens.
 func (b *book) grants() map[*Event]span {
 	var sure []*lease
 	for _, l := range b.leases {
@@ -158,8 +158,13 @@ func (b *book) notBefore(l *lease) time.Duration {
 	at := l.first.Call
 	for _, e := range b.events {
 		unseen := e.Op == OpInfo && e.Outcome == Done && !slices.Contains(e.Holders, l.token)
-		if unseen && e.Call > at && e.Return < l.sure.to {
-			at = e.Call
+		if unseen && l.sure.from < l.sure.to && e.Return < l.sure.to {
+			at = max(at, e.Call)
+		}
+	}
+	for _, o := range b.leases {
+		if o.token < l.token && o.conflicts(l) && o.sure.from < o.sure.to {
+			at = max(at, o.sure.to)
 		}
 	}
 	return at
