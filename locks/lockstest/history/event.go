@@ -67,6 +67,7 @@ type Event struct {
 	Return  time.Duration `json:"return"` // the same
 	Outcome Outcome       `json:"outcome,omitempty"`
 	Error   string        `json:"error,omitempty"`
+	Told    bool          `json:"told,omitempty"`    // candado said itself that it does not know what became of it
 	Got     locks.Token   `json:"got,omitempty"`     // granted, or renewed where the reply says it
 	Ended   int           `json:"ended,omitempty"`   // leases; -1: some
 	Waiters int           `json:"waiters,omitempty"` // as described
@@ -142,6 +143,7 @@ func (e *Event) outcome(ctx context.Context, err error) {
 	default:
 		e.Outcome = Unknown
 	}
+	e.Told = e.Outcome == Unknown && errors.Is(err, locks.ErrUnavailable)
 	if err != nil && e.Outcome != None {
 		e.Error = err.Error()
 	}

@@ -302,10 +302,34 @@ func (b *book) ghostOf(e *Event) ghost {
 		g.to += b.noise(span{e.Return, e.Return}) // it leaves at once
 		g.holds = span{max(e.Call, e.Return-b.toTell(about)), g.to}
 	default:
-		g.to = min(b.latest(e)+max(e.TTL, goneWaiter)+recovery, forever)
+		g.to = b.undone(e)
 		g.holds.to = g.to
 	}
 	return g
+}
+
+// undone returns when nothing was left of a request without an answer at the latest.
+// A candado that lives undoes what its clients do not know of, as soon as the
+// server answers it again. If it has died, the TTL is the end.
+func (b *book) undone(e *Event) time.Duration {
+	over := min(b.latest(e)+max(e.TTL, goneWaiter)+recovery, forever)
+	if b.Unanswered == 0 || e.Outcome == Unknown && !e.Told {
+		return over
+	}
+	at := b.latest(e)
+	for again := true; again; {
+		again = false
+		for _, f := range b.failed(span{at, at + recovery}, 0, OpDown, OpCut) {
+			again = again || f.Return > at
+			at = max(at, f.Return)
+		}
+	}
+	for _, f := range b.faults {
+		if f.Op == OpKilled && f.Candado == e.Candado && f.Return > e.Call && f.Call < at+recovery {
+			return over
+		}
+	}
+	return min(over, at+recovery)
 }
 
 // snatched reports whether a release may have ended a lease that was granted to a
