@@ -3,6 +3,7 @@ package upstream_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -240,6 +241,40 @@ func TestResentReleaseThatMetOthersEndsNothing(t *testing.T) {
 			t.Errorf("two releases left %d of 5", left)
 		}
 	})
+}
+
+// Nor must it say that others have the lock, or that it is free, when it was the
+// first copy that ended the lease: the holder would take it for lost before.
+func TestResentReleaseByTokenThatMetOthersIsUnknown(t *testing.T) {
+	ctx := context.Background()
+	for name, after := range map[string]func(t *testing.T, direct locks.Engine){
+		"held": func(t *testing.T, direct locks.Engine) {
+			time.Sleep(2 * time.Millisecond) // what is estimated is told apart by the millisecond
+			acquire(t, direct, request("a", "after"))
+		},
+		"held shared": func(t *testing.T, direct locks.Engine) { acquire(t, direct, shared("a", "after")) },
+		"free":        func(*testing.T, locks.Engine) {},
+	} {
+		for _, req := range []locks.AcquireRequest{request("a", "me"), shared("a", "me")} {
+			t.Run(fmt.Sprint(req.Mode, " then ", name), func(t *testing.T) {
+				_, p, e, direct := behindProxy(t, 0)
+				release := locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: acquire(t, direct, req).Token}}
+				p.LoseReplies(1, func() {
+					acquire(t, direct, request("a", "between"))
+					if _, err := direct.Release(ctx, locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
+						t.Error(err)
+					}
+					after(t, direct)
+				})
+				if r, err := e.Release(ctx, release); !errors.Is(err, locks.ErrUnavailable) {
+					t.Errorf("release: %+v, %v, want ErrUnavailable", r, err)
+				}
+				if _, err := e.Release(ctx, release); err != nil && !errors.Is(err, locks.ErrNotOwner) {
+					t.Errorf("release once more: %v", err)
+				}
+			})
+		}
+	}
 }
 
 func TestReleaseThatNeverRanIsResent(t *testing.T) {
