@@ -72,6 +72,7 @@ func (b *book) model() porcupine.Model {
 	return porcupine.Model{
 		Init:              func() any { return state{} },
 		Step:              b.step,
+		Hash:              func(s any) uint64 { return s.(state).hash() },
 		Equal:             func(x, y any) bool { return equalStates(x.(state), y.(state)) },
 		DescribeOperation: func(in, _ any) string { return in.(input).String() },
 		DescribeState:     func(s any) string { return fmt.Sprintf("%+v", s) },
