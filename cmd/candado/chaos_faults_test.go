@@ -81,6 +81,10 @@ type fault struct {
 	count  int // of what is lost
 }
 
+// calm is how long nothing goes wrong at the end of a history: then it shows what
+// has not recovered.
+const calm = 5 * time.Second
+
 // plan draws what goes wrong, from the seed alone.
 func plan(seed uint64, candados int, durable bool, total, pause time.Duration) (faults []fault) {
 	r := rand.New(rand.NewPCG(seed, 1<<32))
@@ -107,7 +111,11 @@ func plan(seed uint64, candados int, durable bool, total, pause time.Duration) (
 func (f *fleet) suffer(what fault, durable bool) {
 	way := f.ways[what.victim]
 	during := func(op history.Op, begin, end func()) {
-		f.recorder.Record(history.Event{Op: op, Candado: f.at(what.victim).number, Error: what.name}, func(*history.Event) {
+		e := history.Event{Op: op, Error: what.name}
+		if what.name != "pause" && what.name != "kill redis" {
+			e.Candado = f.at(what.victim).number
+		}
+		f.recorder.Record(e, func(*history.Event) {
 			begin()
 			time.Sleep(what.lasts)
 			end()

@@ -34,8 +34,8 @@ type round struct {
 func TestHistoriesUnderFaults(t *testing.T) {
 	t.Parallel()
 	for _, r := range []round{
-		{seed: 44, durable: true, lasts: 6 * time.Second, pause: 400 * time.Millisecond, clients: 10},
-		{seed: 58, durable: false, lasts: 6 * time.Second, pause: 400 * time.Millisecond, clients: 10},
+		{seed: 44, durable: true, lasts: 11 * time.Second, pause: 400 * time.Millisecond, clients: 10},
+		{seed: 58, durable: false, lasts: 11 * time.Second, pause: 400 * time.Millisecond, clients: 10},
 	} {
 		t.Run(fmt.Sprintf("durable %v", r.durable), func(t *testing.T) {
 			t.Parallel()
@@ -56,7 +56,7 @@ func TestChaos(t *testing.T) {
 		seed = rand.Uint64N(1 << 32)
 	}
 	for until := time.Now().Add(total); time.Now().Before(until); seed++ {
-		r := round{seed: seed, durable: seed%3 != 0, lasts: 12 * time.Second, pause: 600 * time.Millisecond, clients: 8 + 8*int(seed%3)}
+		r := round{seed: seed, durable: seed%3 != 0, lasts: 17 * time.Second, pause: 600 * time.Millisecond, clients: 8 + 8*int(seed%3)}
 		if !t.Run(fmt.Sprintf("SEED=%d", seed), r.play) {
 			t.Fatalf("once more: make chaos SEED=%d CHAOS=1s", seed)
 		}
@@ -75,7 +75,7 @@ func (r round) play(t *testing.T) {
 			Wait: 3 * time.Second, Hold: 80 * time.Millisecond, Look: 25 * time.Millisecond, Fierce: r.seed%2 == 0,
 		}.Run(t.Context())
 	}()
-	for _, what := range plan(r.seed, len(f.ways), r.durable, r.lasts, r.pause) {
+	for _, what := range plan(r.seed, len(f.ways), r.durable, r.lasts-calm, r.pause) {
 		time.Sleep(what.after)
 		f.suffer(what, r.durable)
 	}

@@ -209,6 +209,11 @@ func (b *book) failed(s span, after time.Duration, kinds ...Op) (hit []*Event) {
 	return hit
 }
 
+// failedFor is failed for the faults that can concern the candado of an event.
+func (b *book) failedFor(e *Event, s span, after time.Duration, kinds ...Op) []*Event {
+	return slices.DeleteFunc(b.failed(s, after, kinds...), func(f *Event) bool { return f.Candado != 0 && f.Candado != e.Candado })
+}
+
 // noise bounds how long anything was held up during a span that was due at once.
 func (b *book) noise(s span) (most time.Duration) {
 	if b.Noise == 0 {

@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"time"
 
@@ -125,7 +126,10 @@ func (r *Recorder) Events() []Event {
 // outcome says what an error means for an event.
 func (e *Event) outcome(ctx context.Context, err error) {
 	waited := e.Op == OpAcquire && e.Wait != 0
+	op, refused := errors.AsType[*net.OpError](err)
 	switch {
+	case refused && op.Op == "dial":
+		e.Outcome = Nothing
 	case err == nil:
 		e.Outcome = Done
 	case errors.Is(err, locks.ErrHeld):

@@ -74,11 +74,11 @@ func (b *book) findLeases() {
 	}
 }
 
-// unanswered takes in that the owner may have got the lease by a request of which
-// it never heard.
+// unanswered takes in that the owner may have got the lease by another request: one
+// of which it never heard, or one that still waits, and has not been told yet.
 func (b *book) unanswered(l *lease) {
 	for _, e := range b.events {
-		if e.Op == OpAcquire && e.Owner != "" && e.Owner == l.owner && (e.Outcome == Unknown || e.Outcome == Left) && e.Call < l.first.Return {
+		if e.Op == OpAcquire && e.Owner != "" && e.Owner == l.owner && e.Call < l.first.Return && unheard(e, l.first) {
 			l.minted = min(l.minted, e.Call)
 			l.short, l.long = min(l.short, e.TTL), max(l.long, e.TTL)
 			if l.limit = max(l.limit, e.Limit); e.Limit == 0 {
@@ -86,6 +86,12 @@ func (b *book) unanswered(l *lease) {
 			}
 		}
 	}
+}
+
+// unheard reports whether a request of an owner may have got a lease of which
+// nobody had heard when the owner asked again.
+func unheard(e, again *Event) bool {
+	return e.Outcome == Unknown || e.Outcome == Left || e.Wait != 0 && e != again && touches(e.Call, e.Return, again.Call, again.Return)
 }
 
 // setter returns the bounds of the TTL that an operation may have given the lease;
@@ -178,7 +184,7 @@ func (b *book) bound(l *lease) (some []*Event) {
 func (b *book) reckonMay(l *lease) {
 	l.may = span{l.minted, b.lastExpiry(l) + b.Slack}
 	if a := l.first; a.Wait != 0 && l.minted == a.Call && len(l.acquires) == 1 {
-		l.may.from = max(a.Call, a.Return-b.toTell(span{a.Call, a.Return}))
+		l.may.from = max(a.Call, a.Return-b.toTell(a))
 	}
 	for _, e := range b.events {
 		if e.Call > l.first.Return && b.ends(l, e) {
@@ -194,12 +200,13 @@ func (b *book) reckonMay(l *lease) {
 }
 
 // toTell bounds how long it takes to tell a waiter of its lease.
-func (b *book) toTell(s span) time.Duration {
+func (b *book) toTell(e *Event) time.Duration {
+	s := span{e.Call, e.Return}
 	tell := b.noise(span{s.to - time.Second, s.to})
-	if len(b.failed(s, lostNews, OpMute)) > 0 {
+	if len(b.failedFor(e, s, lostNews, OpMute)) > 0 {
 		tell += lostNews
 	}
-	if len(b.failed(s, recovery, OpDown, OpCut, OpLost, OpKilled)) > 0 {
+	if len(b.failedFor(e, s, recovery, OpDown, OpCut, OpLost, OpKilled)) > 0 {
 		return forever
 	}
 	return tell
@@ -289,18 +296,18 @@ func (b *book) ghostOf(e *Event) ghost {
 	about := span{e.Call, e.Return}
 	g := ghost{e, about, about}
 	reach := span{e.Call - recovery, e.Return + b.noise(about)}
-	failed := len(b.failed(reach, recovery, OpDown, OpCut, OpKilled, OpLost)) > 0
+	failed := len(b.failedFor(e, reach, recovery, OpDown, OpCut, OpKilled, OpLost)) > 0
 	switch {
 	case e.Outcome == Done:
-		if !failed && e.TTL >= b.Steady && len(b.failed(about, lostNews, OpMute)) == 0 && !b.snatched(e) {
+		if !failed && e.TTL >= b.Steady && len(b.failedFor(e, about, lostNews, OpMute)) == 0 && !b.snatched(e) {
 			return ghost{}
 		}
 	case e.Outcome == None && !failed:
 		// It left before it was answered; and would have been told, had it held for long before.
-		g.holds.from = max(e.Call, min(e.Return, e.Call+e.Wait)-b.toTell(about))
+		g.holds.from = max(e.Call, min(e.Return, e.Call+e.Wait)-b.toTell(e))
 	case e.Outcome == Left && !failed:
 		g.to += b.noise(span{e.Return, e.Return}) // it leaves at once
-		g.holds = span{max(e.Call, e.Return-b.toTell(about)), g.to}
+		g.holds = span{max(e.Call, e.Return-b.toTell(e)), g.to}
 	default:
 		g.to = b.undone(e)
 		g.holds.to = g.to
@@ -319,7 +326,7 @@ func (b *book) undone(e *Event) time.Duration {
 	at := b.latest(e)
 	for again := true; again; {
 		again = false
-		for _, f := range b.failed(span{at, at + recovery}, 0, OpDown, OpCut) {
+		for _, f := range b.failedFor(e, span{at, at + recovery}, 0, OpDown, OpCut) {
 			again = again || f.Return > at
 			at = max(at, f.Return)
 		}

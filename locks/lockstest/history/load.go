@@ -158,7 +158,7 @@ func (c *client) do(ctx context.Context, e Event, what func(e *Event) error) Eve
 	}
 	e.Client, e.Conn, e.Candado = c.n, c.name, c.conn.Candado()
 	e = c.Recorder.Record(e, func(e *Event) { e.outcome(ctx, what(e)) })
-	if e.Outcome == Unknown || e.Outcome == Left {
+	if e.Outcome == Unknown || e.Outcome == Left || e.Outcome == Nothing {
 		c.hangUp()
 		c.pause(ctx, c.Hold)
 	}

@@ -172,8 +172,14 @@ func (b *book) notBefore(l *lease) time.Duration {
 }
 
 // mayBeOlder reports whether the owner may have got its lease before it asked.
-func (b *book) mayBeOlder(e *Event) bool {
-	return slices.ContainsFunc(b.ghosts, func(g ghost) bool { return g.of != e && e.Owner != "" && g.of.Owner == e.Owner && g.touches(e) })
+func (b *book) mayBeOlder(a *Event) bool {
+	if a.Owner == "" {
+		return false
+	}
+	return slices.ContainsFunc(b.ghosts, func(g ghost) bool { return g.of != a && g.of.Owner == a.Owner && g.touches(a) }) ||
+		slices.ContainsFunc(b.events, func(e *Event) bool {
+			return e.Op == OpAcquire && e.Wait != 0 && e.Owner == a.Owner && unheard(e, a) && e.Outcome == Done
+		})
 }
 
 // step applies an operation.

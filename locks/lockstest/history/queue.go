@@ -138,6 +138,8 @@ func felt(f *Event) span {
 	switch f.Op {
 	case OpMute:
 		return span{f.Call, f.Call}
+	case OpCut:
+		return span{f.Call, f.Return + lostNews}
 	case OpKilled:
 		return span{f.Call, f.Return + goneWaiter}
 	}
