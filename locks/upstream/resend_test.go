@@ -277,6 +277,50 @@ func TestResentReleaseByTokenThatMetOthersIsUnknown(t *testing.T) {
 	}
 }
 
+// A request that waits and had to be sent twice is not in doubt, for it is there.
+// The undo of a doubt would end the lease under its holder.
+func TestResentRequestThatWaitsKeepsItsLease(t *testing.T) {
+	for name, lose := range map[string]func(p *redistest.Proxy){
+		"request lost": func(p *redistest.Proxy) { p.LoseRequests(1) },
+		"reply lost":   func(p *redistest.Proxy) { p.LoseReplies(1, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, p, e, direct := behindProxy(t, 0)
+			hold := acquire(t, direct, request("a", "holder"))
+			granted(t, time.Minute, subscribed(t, e, direct))
+			req := request("a", "me")
+			req.TTL, req.Wait = 3*time.Second, locks.Forever // a lease so short that nothing needs to confirm it
+			result := make(chan outcome, 1)
+			lose(p)
+			go func() {
+				lease, err := e.Acquire(context.Background(), req)
+				result <- outcome{lease, err, time.Now()}
+			}()
+			eventually(t, "the request waits", func() bool { return info(t, direct, "a").Waiters == 1 })
+			if _, err := direct.Release(context.Background(), locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: hold.Token}}); err != nil {
+				t.Fatal(err)
+			}
+			lease := granted(t, time.Minute, result)
+			settled(t, e)
+			if live, err := direct.Check(context.Background(), "a", lease.Token); err != nil || !live {
+				t.Errorf("the lease that was granted: live %v, %v", live, err)
+			}
+		})
+	}
+}
+
+// subscribed has an engine wait once, on another lock, so that what is lost next
+// is not its subscription.
+func subscribed(t *testing.T, e, direct locks.Engine) <-chan outcome {
+	t.Helper()
+	hold := acquire(t, direct, request("other", "holder"))
+	result := waits(t, e, request("other", "me"))
+	if _, err := direct.Release(context.Background(), locks.ReleaseRequest{ID: "other", Claim: locks.Claim{Token: hold.Token}}); err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
 func TestReleaseThatNeverRanIsResent(t *testing.T) {
 	ctx := context.Background()
 	for _, req := range []locks.ReleaseRequest{{ID: "a"}, {ID: "a", Claim: locks.Claim{Owner: "me"}}, {ID: "a", Force: true}} {
