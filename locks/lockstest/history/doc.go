@@ -22,11 +22,10 @@
 //     again, a description of the lock that names it): it found it so later than
 //     that;
 //   - the call of an operation that set its expiry, plus the TTL: the TTL began
-//     after the call. But not if it began with a wait: the TTL of a request that
-//     waited counts from its grant, and that may be long before its return and is
-//     bounded by its call only, which may be longer ago than the TTL. Of such a lease
-//     nothing is sure until something else found it alive; so the clients
-//     send a heartbeat after most waits;
+//     after the call. That also goes for a request that waited, whose TTL counts
+//     from its grant. But the longer it waited, the lower is this bound, and if
+//     it waited for longer than the TTL, nothing is sure; so the clients send a
+//     heartbeat after most waits, whose call is a better bound;
 //
 // and of these to the latest; but not beyond what may have ended it: the call of
 // a release that may have meant it (whatever became of that, unless it was told

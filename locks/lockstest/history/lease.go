@@ -135,8 +135,7 @@ func (b *book) reckonSure(l *lease) {
 			continue
 		}
 		l.sure.to = max(l.sure.to, e.Call) // it lived later than that
-		_, _, sets := b.setter(l, e)
-		if waited := e.Op == OpAcquire && e.Wait != 0; sets && !waited {
+		if _, _, sets := b.setter(l, e); sets {
 			l.sure.to = max(l.sure.to, b.surelyFrom(l, e)-b.Slack)
 		}
 	}
