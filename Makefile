@@ -2,12 +2,13 @@
 
 GO         ?= go
 FUZZTIME   ?= 20s
+CHAOS      ?= 5m
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fuzz build bench bench-handoff setup
+.PHONY: help run test chaos lint fuzz build bench bench-handoff setup
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -21,6 +22,9 @@ setup: ## Install what the tests need and is missing
 test: setup ## Run every test with the race detector (sets up what is missing first)
 	$(GO) test -race -shuffle=on -timeout 5m ./...
 	$(GO) test -C bench -race -shuffle=on -timeout 1m ./...
+
+chaos: setup ## Check histories of clients while servers fail, for CHAOS (5m), from SEED on
+	CHAOS=$(CHAOS) SEED=$(SEED) $(GO) test -race -count=1 -v -timeout 0 -run '^TestChaos$$' ./cmd/candado
 
 lint: ## Check formatting, vet, staticcheck, go.mod, known vulnerabilities, shell scripts
 	STATICCHECK=$(STATICCHECK) GOVULNCHECK=$(GOVULNCHECK) GO=$(GO) .ci/lint

@@ -171,7 +171,10 @@ func (e *Engine) acquireCall(req locks.AcquireRequest, n number, place any) *cal
 			n[:], e.doubts.of(req), flag(req.Mode == locks.Shared), req.Limit, millis(req.TTL), string(req.Owner), place, e.most,
 		},
 		ended: func(c *call, r reply, err error) {
-			if c.ran && !answered(c, r, err) {
+			// One that waits is no doubt: an undo would take it out of the queue, or end what it was granted. If a copy of
+			// it may still come, that is seen to when it leaves.
+			waits := err == nil && r.status == statusWaits
+			if c.ran && !waits && !answered(c, r, err) {
 				e.doubts.add(newDoubt(req, n, c.deadline))
 			}
 		},

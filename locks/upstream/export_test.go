@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"strings"
 
 	"github.com/goodjobtech/candado/locks"
 )
@@ -24,4 +25,15 @@ func Settle(engines ...locks.Engine) {
 			_, _ = e.tended(v, e.doAll(context.Background(), []*call{e.tendCall(v)})[0])
 		}
 	}
+}
+
+// Mutate replaces a piece of the engine's scripts wherever they have it, and
+// reports how often that was.
+func (e *Engine) Mutate(old, with string) (n int) {
+	s := &e.scripts
+	for _, one := range []*script{&s.acquire, &s.release, &s.heartbeat, &s.check, &s.info, &s.undo, &s.confirm, &s.tend} {
+		n += strings.Count(one.source, old)
+		*one = newScript(strings.ReplaceAll(one.source, old, with))
+	}
+	return n
 }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -23,13 +24,13 @@ type outcome struct {
 }
 
 // doAll is do for many calls, which go to the server together and in no
-// particular order. Each fails alone. They must not have a function again or ended.
+// particular order. Each fails alone. They must not have a function ended.
 func (e *Engine) doAll(ctx context.Context, calls []*call) []outcome {
 	e.running.RLock()
 	defer e.running.RUnlock()
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
-	g := group{calls: calls, outcomes: make([]outcome, len(calls)), todo: make([]int, len(calls))}
+	g := group{calls: calls, outcomes: make([]outcome, len(calls)), todo: make([]int, len(calls)), sent: e.clock.at(time.Now())}
 	for i := range calls {
 		g.todo[i] = i
 	}
@@ -51,6 +52,7 @@ type group struct {
 	calls    []*call
 	outcomes []outcome
 	todo     []int // the calls that are to be sent, or sent again
+	sent     int64 // the server's time when they were sent first
 }
 
 func (g *group) fail(err error) {
@@ -78,7 +80,11 @@ func (e *Engine) sendGroup(ctx context.Context, g *group) {
 	pipe := e.client.Pipeline()
 	cmds := make([]*redis.Cmd, len(g.todo))
 	for n, i := range g.todo {
-		cmds[n] = redis.NewCmd(ctx, e.command(g.calls[i], until)...)
+		c := g.calls[i]
+		if c.ran && c.again != nil {
+			c.args = c.again(g.sent)
+		}
+		cmds[n] = redis.NewCmd(ctx, e.command(c, until)...)
 		_ = pipe.Process(ctx, cmds[n]) // only notes it
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
@@ -99,6 +105,7 @@ func (e *Engine) sendGroup(ctx context.Context, g *group) {
 			e.health.failed(err)
 		}
 		if err != nil {
+			c.ran = c.ran || !errors.Is(err, errLate) && !refused(err)
 			err = unavailable(err)
 		}
 		g.outcomes[i] = outcome{r, err}

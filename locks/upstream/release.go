@@ -14,18 +14,13 @@ func (e *Engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.R
 	return released(req, r, err)
 }
 
-// releaseCall is a release. A copy of it says when the first was sent; one that is by
-// token does not need to.
+// releaseCall is a release. A copy of it says when the first was sent.
 func (e *Engine) releaseCall(req locks.ReleaseRequest) *call {
 	number := newNumber()
 	args := func(sent int64) []any {
 		return []any{number[:], token(req.Claim.Token), string(req.Claim.Owner), flag(req.Force), sent, flag(req.Untold)}
 	}
-	c := &call{script: e.scripts.release, id: req.ID, key: e.keys.record(req.ID), args: args(0)}
-	if req.Force || req.Claim.Token == 0 {
-		c.again = args
-	}
-	return c
+	return &call{script: e.scripts.release, id: req.ID, key: e.keys.record(req.ID), args: args(0), again: args}
 }
 
 // released reads the reply to a release.

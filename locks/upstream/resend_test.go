@@ -3,6 +3,7 @@ package upstream_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -240,6 +241,84 @@ func TestResentReleaseThatMetOthersEndsNothing(t *testing.T) {
 			t.Errorf("two releases left %d of 5", left)
 		}
 	})
+}
+
+// Nor must it say that others have the lock, or that it is free, when it was the
+// first copy that ended the lease: the holder would take it for lost before.
+func TestResentReleaseByTokenThatMetOthersIsUnknown(t *testing.T) {
+	ctx := context.Background()
+	for name, after := range map[string]func(t *testing.T, direct locks.Engine){
+		"held": func(t *testing.T, direct locks.Engine) {
+			time.Sleep(2 * time.Millisecond) // what is estimated is told apart by the millisecond
+			acquire(t, direct, request("a", "after"))
+		},
+		"held shared": func(t *testing.T, direct locks.Engine) { acquire(t, direct, shared("a", "after")) },
+		"free":        func(*testing.T, locks.Engine) {},
+	} {
+		for _, req := range []locks.AcquireRequest{request("a", "me"), shared("a", "me")} {
+			t.Run(fmt.Sprint(req.Mode, " then ", name), func(t *testing.T) {
+				_, p, e, direct := behindProxy(t, 0)
+				release := locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: acquire(t, direct, req).Token}}
+				p.LoseReplies(1, func() {
+					acquire(t, direct, request("a", "between"))
+					if _, err := direct.Release(ctx, locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
+						t.Error(err)
+					}
+					after(t, direct)
+				})
+				if r, err := e.Release(ctx, release); !errors.Is(err, locks.ErrUnavailable) {
+					t.Errorf("release: %+v, %v, want ErrUnavailable", r, err)
+				}
+				if _, err := e.Release(ctx, release); err != nil && !errors.Is(err, locks.ErrNotOwner) {
+					t.Errorf("release once more: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// A request that waits and had to be sent twice is not in doubt, for it is there.
+// The undo of a doubt would end the lease under its holder.
+func TestResentRequestThatWaitsKeepsItsLease(t *testing.T) {
+	for name, lose := range map[string]func(p *redistest.Proxy){
+		"request lost": func(p *redistest.Proxy) { p.LoseRequests(1) },
+		"reply lost":   func(p *redistest.Proxy) { p.LoseReplies(1, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, p, e, direct := behindProxy(t, 0)
+			hold := acquire(t, direct, request("a", "holder"))
+			granted(t, time.Minute, subscribed(t, e, direct))
+			req := request("a", "me")
+			req.TTL, req.Wait = 3*time.Second, locks.Forever // a lease so short that nothing needs to confirm it
+			result := make(chan ending, 1)
+			lose(p)
+			go func() {
+				lease, err := e.Acquire(context.Background(), req)
+				result <- ending{lease, err, time.Now()}
+			}()
+			eventually(t, "the request waits", func() bool { return info(t, direct, "a").Waiters == 1 })
+			if _, err := direct.Release(context.Background(), locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: hold.Token}}); err != nil {
+				t.Fatal(err)
+			}
+			lease := granted(t, time.Minute, result)
+			settled(t, e)
+			if live, err := direct.Check(context.Background(), "a", lease.Token); err != nil || !live {
+				t.Errorf("the lease that was granted: live %v, %v", live, err)
+			}
+		})
+	}
+}
+
+// subscribed has an engine wait once, on another lock, so that what is lost next
+// is not its subscription.
+func subscribed(t *testing.T, e, direct locks.Engine) <-chan ending {
+	t.Helper()
+	hold := acquire(t, direct, request("other", "holder"))
+	result := waits(t, e, request("other", "me"))
+	if _, err := direct.Release(context.Background(), locks.ReleaseRequest{ID: "other", Claim: locks.Claim{Token: hold.Token}}); err != nil {
+		t.Fatal(err)
+	}
+	return result
 }
 
 func TestReleaseThatNeverRanIsResent(t *testing.T) {

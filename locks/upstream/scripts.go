@@ -46,6 +46,10 @@ func compose(files ...string) script {
 		}
 		b.Write(text)
 	}
-	sum := sha1.Sum([]byte(b.String()))
-	return script{source: b.String(), sha: hex.EncodeToString(sum[:])}
+	return newScript(b.String())
+}
+
+func newScript(source string) script {
+	sum := sha1.Sum([]byte(source))
+	return script{source: source, sha: hex.EncodeToString(sum[:])}
 }
