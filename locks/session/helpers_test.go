@@ -20,12 +20,14 @@ type engine struct {
 
 	mu        sync.Mutex
 	renews    []int // how many requests each call of Renew had
+	partings  []int // how many requests each call of ReleaseAll had
 	releasing int
-	most      int // releases under way at the same time, at most
+	most      int // calls of ReleaseAll under way at the same time, at most
 
 	onAcquire   func(context.Context, locks.AcquireRequest) error
 	afterGrant  func(locks.AcquireRequest)
 	onRelease   func(context.Context, locks.ReleaseRequest) error
+	onParting   func(context.Context, []locks.ReleaseRequest) error // of what managers release
 	onHeartbeat func(context.Context, locks.HeartbeatRequest) error
 	onRenew     func(context.Context, []locks.HeartbeatRequest) error
 	afterRenew  func()
@@ -45,7 +47,17 @@ func (e *engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.L
 }
 
 func (e *engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
+	if e.onRelease != nil {
+		if err := e.onRelease(ctx, req); err != nil {
+			return locks.Released{}, err
+		}
+	}
+	return e.Engine.Release(ctx, req)
+}
+
+func (e *engine) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
 	e.mu.Lock()
+	e.partings = append(e.partings, len(reqs))
 	e.releasing++
 	e.most = max(e.most, e.releasing)
 	e.mu.Unlock()
@@ -54,12 +66,16 @@ func (e *engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.R
 		e.releasing--
 		e.mu.Unlock()
 	}()
-	if e.onRelease != nil {
-		if err := e.onRelease(ctx, req); err != nil {
-			return locks.Released{}, err
+	if e.onParting != nil {
+		if err := e.onParting(ctx, reqs); err != nil {
+			failed := make([]locks.ReleaseResult, len(reqs))
+			for i := range failed {
+				failed[i].Err = err
+			}
+			return failed
 		}
 	}
-	return e.Engine.Release(ctx, req)
+	return e.Engine.ReleaseAll(ctx, reqs)
 }
 
 func (e *engine) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (locks.Lease, error) {
