@@ -43,6 +43,58 @@ func TestCloseReleasesAll(t *testing.T) {
 	})
 }
 
+// On an upstream that is far away, too, many leases are released within a shutdown's time.
+func TestManyLeasesAreReleasedByFewCalls(t *testing.T) {
+	const n = 10_000
+	for name, each := range map[string]int{"one session": n, "a session each": 1} {
+		t.Run(name, func(t *testing.T) {
+			inVirtualTime(t, session.Options{}, func(f *fixture) {
+				f.engine.onParting = func(context.Context, []locks.ReleaseRequest) error {
+					time.Sleep(20 * time.Millisecond)
+					return nil
+				}
+				s := f.open()
+				for i := range n {
+					if i%each == 0 {
+						s = f.open()
+					}
+					f.acquire(s, locks.AcquireRequest{ID: locks.ID(fmt.Sprint(i))})
+				}
+				begun := time.Now()
+				if err := f.manager.Close(f.Context()); err != nil {
+					t.Error(err)
+				}
+				if d := time.Since(begun); d > time.Second || len(f.engine.partings) > 50 {
+					t.Errorf("released in %v by %d calls", d, len(f.engine.partings))
+				}
+				f.wantHeld(0)
+			})
+		})
+	}
+}
+
+func TestFewLeasesDoNotWaitForAnotherSessionsMany(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		f.engine.onParting = func(context.Context, []locks.ReleaseRequest) error {
+			time.Sleep(20 * time.Millisecond)
+			return nil
+		}
+		many, few := f.open(), f.open()
+		for i := range 20_000 {
+			f.acquire(many, locks.AcquireRequest{ID: locks.ID(fmt.Sprint(i))})
+		}
+		f.acquire(few, locks.AcquireRequest{ID: "few"})
+		many.End()
+		begun := time.Now()
+		if err := few.Close(f.Context()); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(begun); d > 40*time.Millisecond { // the calls under way, and the next
+			t.Errorf("it was released after %v", d)
+		}
+	})
+}
+
 func TestResetReleasesAllAndGoesOn(t *testing.T) {
 	inVirtualTime(t, session.Options{}, func(f *fixture) {
 		s := f.open()
