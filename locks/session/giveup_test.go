@@ -23,8 +23,8 @@ func giveUps() map[string]func(f *fixture, s *session.Session, cancel func()) {
 	}
 }
 
-// give acquires for a session, and gives up when the lease is granted, after some time.
-func (f *fixture) give(up func(f *fixture, s *session.Session, cancel func()), after time.Duration) {
+// give acquires for a session, and gives up some time after the lease is granted.
+func (f *fixture) give(up func(f *fixture, s *session.Session, cancel func()), after, ttl time.Duration) {
 	f.Helper()
 	ctx, cancel := context.WithCancel(f.Context())
 	defer cancel()
@@ -34,7 +34,7 @@ func (f *fixture) give(up func(f *fixture, s *session.Session, cancel func()), a
 		up(f, s, cancel)
 		time.Sleep(time.Millisecond)
 	}
-	_, err := s.Acquire(ctx, locks.AcquireRequest{ID: "job", Owner: "me", TTL: time.Hour, Wait: time.Hour})
+	_, err := s.Acquire(ctx, locks.AcquireRequest{ID: "job", Owner: "me", TTL: ttl, Wait: time.Hour})
 	if !errors.Is(err, locks.ErrUnavailable) {
 		f.Errorf("the acquire ended with %v", err)
 	}
@@ -50,7 +50,7 @@ func TestAcquireThatIsGivenUpSparesWhatItsOwnerHas(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					f.give(up, after)
+					f.give(up, after, time.Hour)
 					time.Sleep(time.Minute)
 					f.wantLive("job", plain.Token, true)
 					f.wantLeases(0)
@@ -69,7 +69,7 @@ func TestAcquireThatIsGivenUpSparesWhatAnotherSessionHas(t *testing.T) {
 			inVirtualTime(t, session.Options{}, func(f *fixture) {
 				s := f.open()
 				lease := f.acquire(s, locks.AcquireRequest{ID: "job", Owner: "me", TTL: time.Minute})
-				f.give(up, 0)
+				f.give(up, 0, time.Second)
 				time.Sleep(time.Hour)
 				f.wantLive("job", lease.Token, true)
 				f.wantLost(0)
@@ -85,7 +85,7 @@ func TestAcquireThatIsGivenUpLeavesNoLease(t *testing.T) {
 		for late, after := range map[string]time.Duration{"": 0, ", late": 10 * time.Minute} {
 			t.Run(name+late, func(t *testing.T) {
 				inVirtualTime(t, session.Options{}, func(f *fixture) {
-					f.give(up, after)
+					f.give(up, after, time.Hour)
 					f.wantHeld(0)
 				})
 			})
@@ -132,7 +132,7 @@ func TestOwnerThatAsksAgainKeepsWhatIsBeingGivenBack(t *testing.T) {
 			time.Sleep(time.Second)
 			return nil
 		}
-		f.give(giveUps()["End"], 0)
+		f.give(giveUps()["End"], 0, time.Hour)
 		time.Sleep(time.Millisecond)
 		begun := time.Now()
 		s := f.open()

@@ -54,7 +54,7 @@ func TestManyLossesAreToldInTime(t *testing.T) {
 			id := locks.ID(fmt.Sprint(i))
 			var lease locks.Lease
 			s := f.manager.Open(func(error) {
-				time.Sleep(200 * time.Microsecond)
+				time.Sleep(time.Second / 2000)
 				told.Add(1)
 				if live, err := f.engine.Check(f.Context(), id, lease.Token); err != nil || !live {
 					late.Add(1)
@@ -62,6 +62,7 @@ func TestManyLossesAreToldInTime(t *testing.T) {
 			})
 			lease = f.acquire(s, locks.AcquireRequest{ID: id})
 		}
+		time.Sleep(12 * time.Second) // they are renewed together
 		f.engine.away.Store(true)
 		time.Sleep(time.Minute)
 		if told.Load() != n || late.Load() != 0 {

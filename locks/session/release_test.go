@@ -204,7 +204,7 @@ func TestLeaseThatIsGrantedDuringAReleaseIsAskedAbout(t *testing.T) {
 }
 
 func TestGrantThatWasReleasedMeanwhileIsNotGivenOut(t *testing.T) {
-	for name, claim := range map[string]locks.Claim{"by owner": {Owner: "me"}, "bare": {}, "by token": {}} {
+	for name, claim := range map[string]locks.Claim{"by owner": {Owner: "me"}, "bare": {}, "by token": {Owner: "me"}} {
 		t.Run(name, func(t *testing.T) {
 			inVirtualTime(t, session.Options{}, func(f *fixture) {
 				grants := 0
@@ -212,7 +212,7 @@ func TestGrantThatWasReleasedMeanwhileIsNotGivenOut(t *testing.T) {
 					if grants++; grants == 1 {
 						if name == "by token" {
 							info, _ := f.engine.Info(f.Context(), "job")
-							claim.Token = info.LastToken
+							claim = token(info.LastToken)
 						}
 						_, err := f.manager.Engine().Release(f.Context(), locks.ReleaseRequest{ID: req.ID, Claim: claim})
 						if err != nil {
