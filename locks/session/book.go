@@ -45,13 +45,13 @@ type held struct {
 	ttl      time.Duration // that each renewal sets
 	sessions []*Session    // that were told of it; the lease goes with the last of them
 
-	confirmed instant // when the latest call was sent that set its expiry to ttl and was answered
-	since     instant // calls sent earlier prove nothing: others have acted on it
-	deadline  instant // from when on it counts as lost
-	due       instant // when it is renewed next
-	until     instant // when it has surely run out, if nobody acts on it any more
-	former    time.Duration
-	formerly  instant // calls sent earlier may be overtaken by one that sets the former TTL
+	confirmed instant       // when the latest call was sent that set its expiry to ttl and was answered
+	since     instant       // calls sent earlier prove nothing: others have acted on it
+	deadline  instant       // from when on it counts as lost
+	due       instant       // when it is renewed next
+	until     instant       // when it has surely run out, if nobody acts on it any more
+	former    time.Duration // its ttl before, if that was shorter
+	formerly  instant       // calls sent earlier may be overtaken by one that sets the former TTL
 
 	releases []*release // that may have ended it: those under way, and those that came back since it was confirmed
 	slot     slot

@@ -176,7 +176,7 @@ func (m *Manager) returned(under []*release, results []locks.ReleaseResult) (los
 			case ended && early && !oneOfMany:
 				losses = append(losses, m.over(h, errForced)...) // to whom it is lost, that is why
 			case (ended || unknown) && (!oneOfMany || h == oldest):
-				m.hurry(h) // it may be over: see there
+				m.hurry(h) // it may be over: the next renewal says so
 			case ended || unknown:
 				m.clear(r, h)
 			default:
