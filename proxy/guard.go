@@ -42,6 +42,7 @@ type guard struct {
 	opts   *Options
 	sess   *session // whose connection this is
 	closed func()   // called at each Close
+	ending func()   // called when no command is handed on any more
 
 	frames framer
 	buf    []byte // buf[r:w] has been read and not been handed on
@@ -64,6 +65,7 @@ func newGuard(conn net.Conn, opts *Options) *guard {
 		Conn:   conn,
 		opts:   opts,
 		closed: func() {},
+		ending: func() {},
 		in:     hangup.NewReader(conn, maxAhead),
 		frames: framer{maxBytes: opts.MaxCommandBytes, maxArgs: opts.MaxArguments},
 	}
@@ -249,8 +251,10 @@ func (g *guard) refuse(err error) {
 	}
 }
 
-// farewell lets the client read the last reply before the connection closes.
+// farewell lets the client read the last reply before the connection closes. What is bound
+// to the connection does not wait for that.
 func (g *guard) farewell() {
+	g.ending()
 	half, ok := g.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return

@@ -134,3 +134,16 @@ func TestUnreadReplyIsNotWaitedForLong(t *testing.T) {
 		}
 	})
 }
+
+// halfCloser is a pipe that can be shut for writing, as a TCP connection can.
+type halfCloser struct{ net.Conn }
+
+func (halfCloser) CloseWrite() error { return nil }
+
+type halfCloserListener struct{ *pipeListener }
+
+func (l halfCloserListener) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	l.conns <- halfCloser{theirs}
+	return ours
+}

@@ -5,6 +5,7 @@ package proxy
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +103,7 @@ func (s *scripted) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (l
 	if req.TTL == 0 {
 		req.TTL = locks.DefaultTTL
 	}
-	return locks.Lease{Token: 7, TTL: req.TTL}, nil
+	return locks.Lease{Token: cmp.Or(req.Claim.Token, 7), TTL: req.TTL}, nil
 }
 
 func (s *scripted) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {

@@ -53,7 +53,7 @@ func TestTenThousandSessionLeases(t *testing.T) {
 					if n := engine.leases.Load(); n < leases*(renewals-1) || n > leases*renewals*5/4 {
 						t.Errorf("%d leases were renewed", n)
 					}
-					if n := engine.calls.Load(); n > 20*renewals*5/4 {
+					if n := engine.calls.Load(); n > 40*renewals*5/4 { // of 256 leases at most
 						t.Errorf("%d calls renewed them", n)
 					}
 					for _, c := range clients {

@@ -25,6 +25,7 @@ type Server struct {
 	opts     Options
 	engine   locks.Engine // opts.Engine, for all but what sessions ask: leases must know what is done to them
 	leases   *leases.Manager
+	losses   *lossLog
 	commands commandTable
 	started  time.Time
 
@@ -47,15 +48,17 @@ func New(opts Options) *Server {
 	opts = opts.withDefaults()
 	kept := leases.New(opts.Engine, leases.Options{})
 	waiting, endWaits := context.WithCancel(context.Background())
+	stop := make(chan struct{})
 	return &Server{
 		opts:     opts,
 		waiting:  waiting,
 		endWaits: endWaits,
 		engine:   kept.Engine(),
 		leases:   kept,
+		losses:   &lossLog{log: opts.Log, stop: stop},
 		commands: newCommandTable(),
 		started:  opts.Now(),
-		stop:     make(chan struct{}),
+		stop:     stop,
 		drained:  make(chan struct{}),
 		sessions: make(map[int64]*session),
 	}
@@ -91,8 +94,9 @@ func (s *Server) Serve(ln net.Listener) error {
 // that wait are answered with the SHUTDOWN error, those that run finish and their
 // replies are delivered, commands that arrive afterwards are answered with the
 // SHUTDOWN error, and then the connections are closed. It returns nil once all
-// are gone and their session leases are released. When ctx ends first, it closes what is left, cancels the contexts of the
-// commands that run, and returns ctx's error, wrapped.
+// are gone and their session leases are released. When ctx ends first, it closes
+// what is left, cancels the contexts of the commands that run, and returns ctx's
+// error, wrapped.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.beginStop()
 	for _, sess := range s.list() {
@@ -226,11 +230,11 @@ func (s *Server) end(conn redcon.Conn, _ error) {
 }
 
 // lost closes a connection whose client holds a lease no longer, though it
-// believes so. A command that it waits for is cancelled with it.
+// believes so. A command that it waits for is cancelled with it. Only then is there time
+// to speak of it.
 func (s *Server) lost(sess *session, reason error) {
-	s.opts.Log.Warn("closing a connection that lost a session lease", "client", sess.id,
-		"addr", sess.guard.RemoteAddr().String(), "reason", reason, "lost_so_far", s.leases.Lost())
 	_ = sess.guard.Close() // fails if it is closed already
+	s.losses.note(loss{sess.id, sess.guard.RemoteAddr(), reason, s.leases.Lost()})
 }
 
 // list returns the open sessions by ID.

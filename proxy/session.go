@@ -53,12 +53,12 @@ func newSession(id int64, g *guard, now time.Time) *session {
 	s := &session{id: id, guard: g, opened: now, proto: 2}
 	s.shown = identity{proto: 2, at: now}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	g.sess, g.closed = s, s.cancel
+	g.sess, g.closed, g.ending = s, s.cancel, s.end
 	return s
 }
 
-// end is the hook for what is bound to the connection. It runs once, after the
-// last command. It waits for nothing.
+// end is the hook for what is bound to the connection. It runs after the last command,
+// and once more when the connection is closed. It waits for nothing.
 func (s *session) end() {
 	s.cancel()
 	s.leases.End()

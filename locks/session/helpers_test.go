@@ -3,7 +3,9 @@ package session_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,12 +22,16 @@ type engine struct {
 
 	mu        sync.Mutex
 	renews    []int // how many requests each call of Renew had
+	partings  []int // how many requests each call of ReleaseAll had
 	releasing int
-	most      int // releases under way at the same time, at most
+	most      int // calls of ReleaseAll under way at the same time, at most
+
+	away atomic.Bool // renewals and the manager's releases fail
 
 	onAcquire   func(context.Context, locks.AcquireRequest) error
 	afterGrant  func(locks.AcquireRequest)
 	onRelease   func(context.Context, locks.ReleaseRequest) error
+	onParting   func(context.Context, []locks.ReleaseRequest) error // of what managers release
 	onHeartbeat func(context.Context, locks.HeartbeatRequest) error
 	onRenew     func(context.Context, []locks.HeartbeatRequest) error
 	afterRenew  func()
@@ -45,7 +51,17 @@ func (e *engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.L
 }
 
 func (e *engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
+	if e.onRelease != nil {
+		if err := e.onRelease(ctx, req); err != nil {
+			return locks.Released{}, err
+		}
+	}
+	return e.Engine.Release(ctx, req)
+}
+
+func (e *engine) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
 	e.mu.Lock()
+	e.partings = append(e.partings, len(reqs))
 	e.releasing++
 	e.most = max(e.most, e.releasing)
 	e.mu.Unlock()
@@ -54,12 +70,17 @@ func (e *engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.R
 		e.releasing--
 		e.mu.Unlock()
 	}()
-	if e.onRelease != nil {
-		if err := e.onRelease(ctx, req); err != nil {
-			return locks.Released{}, err
-		}
+	var err error
+	if e.onParting != nil {
+		err = e.onParting(ctx, reqs)
 	}
-	return e.Engine.Release(ctx, req)
+	if e.away.Load() {
+		err = down()
+	}
+	if err != nil {
+		return slices.Repeat([]locks.ReleaseResult{{Err: err}}, len(reqs))
+	}
+	return e.Engine.ReleaseAll(ctx, reqs)
 }
 
 func (e *engine) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (locks.Lease, error) {
@@ -75,14 +96,15 @@ func (e *engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []loc
 	e.mu.Lock()
 	e.renews = append(e.renews, len(reqs))
 	e.mu.Unlock()
+	var err error
 	if e.onRenew != nil {
-		if err := e.onRenew(ctx, reqs); err != nil {
-			failed := make([]locks.Renewed, len(reqs))
-			for i := range failed {
-				failed[i].Err = err
-			}
-			return failed
-		}
+		err = e.onRenew(ctx, reqs)
+	}
+	if e.away.Load() {
+		err = down()
+	}
+	if err != nil {
+		return slices.Repeat([]locks.Renewed{{Err: err}}, len(reqs))
 	}
 	results := e.Engine.Renew(ctx, reqs)
 	if e.afterRenew != nil {
@@ -182,3 +204,32 @@ func (f *fixture) wantHeld(n int) {
 		f.Errorf("%d locks are held, want %d", got, n)
 	}
 }
+
+// openTold begins a session, and reports whether it was lost.
+func (f *fixture) openTold() (s *session.Session, lost func() bool) {
+	var told atomic.Bool
+	return f.manager.Open(func(error) { told.Store(true) }), func() bool {
+		synctest.Wait()
+		return told.Load()
+	}
+}
+
+func (f *fixture) wantLeases(n int) {
+	f.Helper()
+	synctest.Wait()
+	if got := f.manager.Leases(); got != n {
+		f.Errorf("%d leases are kept, want %d", got, n)
+	}
+}
+
+// ttl is what is left of the lock's only lease.
+func (f *fixture) ttl(id locks.ID) time.Duration {
+	f.Helper()
+	info, err := f.engine.Info(f.Context(), id)
+	if err != nil || len(info.Holders) != 1 {
+		f.Fatalf("%+v, %v", info, err)
+	}
+	return info.Holders[0].TTL
+}
+
+func token(t locks.Token) locks.Claim { return locks.Claim{Token: t} }

@@ -16,16 +16,17 @@ import (
 // How leases are kept, and when they count as lost.
 
 func TestRenewalKeepsTheLease(t *testing.T) {
-	for _, ttl := range []time.Duration{time.Millisecond, 3 * time.Millisecond, 30 * time.Millisecond, time.Second, 30 * time.Second, 24 * time.Hour} {
+	for _, ttl := range []time.Duration{time.Millisecond, 3 * time.Millisecond, 30 * time.Millisecond, time.Second, 30 * time.Second, 10 * time.Minute} {
 		t.Run(ttl.String(), func(t *testing.T) {
-			inVirtualTime(t, session.Options{}, func(f *fixture) {
+			inVirtualTime(t, session.Options{MinTTL: time.Millisecond}, func(f *fixture) {
 				s := f.open()
 				lease := f.acquire(s, locks.AcquireRequest{ID: "job", TTL: ttl})
 				time.Sleep(20 * ttl)
 				f.wantLive("job", lease.Token, true)
 				f.wantLost(0)
-				if n := len(f.engine.calls()); n < 60 || n > 75 {
-					t.Errorf("in 20 TTLs it was renewed %d times", n)
+				times := int(20 * ttl / min(ttl/3, 10*time.Second))
+				if n := len(f.engine.calls()); n < times || n > times*5/4 {
+					t.Errorf("in 20 TTLs it was renewed %d times, want %d or a few more", n, times)
 				}
 				if err := s.Close(f.Context()); err != nil {
 					t.Error(err)
@@ -43,11 +44,12 @@ func TestRenewalKeepsTheLease(t *testing.T) {
 
 func TestRenewalIsSentInTime(t *testing.T) {
 	for ttl := time.Millisecond; ttl < time.Hour; ttl = ttl*7/5 + 3*time.Millisecond {
-		inVirtualTime(t, session.Options{}, func(f *fixture) {
+		inVirtualTime(t, session.Options{MinTTL: time.Millisecond}, func(f *fixture) {
 			ttl = ttl.Truncate(time.Millisecond)
+			interval := min(ttl/3, 10*time.Second)
 			var last time.Time
 			f.engine.onRenew = func(context.Context, []locks.HeartbeatRequest) error {
-				if d := time.Since(last); d > ttl/3 || d < ttl/30 {
+				if d := time.Since(last); d > interval || d < interval/10 {
 					t.Errorf("TTL %v: renewed after %v", ttl, d)
 				}
 				last = time.Now()
@@ -56,7 +58,7 @@ func TestRenewalIsSentInTime(t *testing.T) {
 			time.Sleep(ttl * 10 / 7)
 			last = time.Now()
 			f.acquire(f.open(), locks.AcquireRequest{ID: "job", TTL: ttl})
-			time.Sleep(3 * ttl)
+			time.Sleep(9 * interval)
 		})
 	}
 }
@@ -74,7 +76,7 @@ func TestLostLeaseClosesTheSession(t *testing.T) {
 	} {
 		for _, ttl := range []time.Duration{30 * time.Millisecond, 2 * time.Second, time.Minute} {
 			t.Run(fmt.Sprint(name, " ", ttl), func(t *testing.T) {
-				inVirtualTime(t, session.Options{}, func(f *fixture) {
+				inVirtualTime(t, session.Options{MinTTL: time.Millisecond}, func(f *fixture) {
 					var fails atomic.Bool
 					f.engine.onRenew = func(ctx context.Context, _ []locks.HeartbeatRequest) error {
 						if fails.Load() {
@@ -83,7 +85,7 @@ func TestLostLeaseClosesTheSession(t *testing.T) {
 						return nil
 					}
 					looked := make(chan struct{})
-					f.engine.onRelease = func(context.Context, locks.ReleaseRequest) error {
+					f.engine.onParting = func(context.Context, []locks.ReleaseRequest) error {
 						<-looked
 						return nil
 					}
@@ -91,7 +93,7 @@ func TestLostLeaseClosesTheSession(t *testing.T) {
 					s := f.manager.Open(func(reason error) { told <- reason })
 					lease := f.acquire(s, locks.AcquireRequest{ID: "job", TTL: ttl})
 					f.acquire(s, locks.AcquireRequest{ID: "other", TTL: time.Hour})
-					f.acquire(s, locks.AcquireRequest{ID: "kept", TTL: locks.NoExpiry})
+					f.acquire(s, locks.AcquireRequest{ID: "more", TTL: time.Hour})
 					time.Sleep(5 * ttl)
 					fails.Store(true)
 					reason := <-told
@@ -194,7 +196,7 @@ func TestTenThousandLeasesAreRenewedByFewCalls(t *testing.T) {
 				for _, size := range calls {
 					renewed += size
 				}
-				if renewed < 3*n || renewed > 4*n || len(calls) > 60 {
+				if renewed < 3*n || renewed > 4*n || len(calls) > 180 {
 					t.Errorf("%d leases were renewed in %d calls", renewed, len(calls))
 				}
 				time.Sleep(2 * time.Minute)
@@ -204,32 +206,12 @@ func TestTenThousandLeasesAreRenewedByFewCalls(t *testing.T) {
 					s.End()
 				}
 				f.wantHeld(0)
-				if f.engine.most > 16 {
-					t.Errorf("%d releases were under way at the same time", f.engine.most)
+				if f.engine.most > 4 {
+					t.Errorf("%d calls released at the same time", f.engine.most)
 				}
 			})
 		})
 	}
-}
-
-func TestLeaseWithoutExpiryIsNotRenewedButReleased(t *testing.T) {
-	inVirtualTime(t, session.Options{}, func(f *fixture) {
-		s := f.open()
-		lease := f.acquire(s, locks.AcquireRequest{ID: "job", TTL: locks.NoExpiry})
-		time.Sleep(48 * time.Hour)
-		f.wantLive("job", lease.Token, true)
-		if calls := f.engine.calls(); len(calls) != 0 {
-			t.Errorf("it was renewed: %v", calls)
-		}
-		if _, err := f.manager.Engine().Heartbeat(f.Context(), locks.HeartbeatRequest{ID: "job", TTL: time.Second}); err != nil {
-			t.Error(err)
-		}
-		time.Sleep(time.Minute)
-		f.wantLive("job", lease.Token, true)
-		s.End()
-		f.wantHeld(0)
-		f.wantLost(0)
-	})
 }
 
 // What others set, the next renewal sets right, before the lease runs out.

@@ -19,21 +19,48 @@ type Options struct {
 
 	// Timeout bounds each call to the engine that renews or releases. Default: 5 s.
 	Timeout time.Duration
+
+	// MinTTL is the shortest TTL that a lease is kept with: one that is asked for with
+	// less gets this. It ends with its session anyhow; the TTL says only how
+	// soon it ends if the process dies, and each renewal costs. Default: 1 s.
+	MinTTL time.Duration
+
+	// PersistTTL is the TTL that a lease is kept with which is asked for with
+	// locks.NoExpiry: as it is renewed for ever, it does not expire, and yet it ends if
+	// the process dies. Default: 30 s.
+	PersistTTL time.Duration
 }
 
 const (
-	defaultMaxLeases = 100_000
-	defaultTimeout   = 5 * time.Second
+	defaultMaxLeases  = 100_000
+	defaultTimeout    = 5 * time.Second
+	defaultMinTTL     = time.Second
+	defaultPersistTTL = 30 * time.Second
 )
+
+func (o Options) withDefaults() Options {
+	o.MaxLeases = cmp.Or(o.MaxLeases, defaultMaxLeases)
+	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
+	o.MinTTL = cmp.Or(o.MinTTL, defaultMinTTL)
+	o.PersistTTL = max(cmp.Or(o.PersistTTL, defaultPersistTTL), o.MinTTL)
+	return o
+}
+
+// ttl returns the TTL that a lease is kept with.
+func (o Options) ttl(asked time.Duration) time.Duration {
+	if asked == locks.NoExpiry {
+		return o.PersistTTL
+	}
+	return max(asked, o.MinTTL)
+}
 
 // Manager keeps the leases of sessions. It has no goroutine of its own: a timer
 // for what is next, and goroutines for the calls under way. It is safe for
 // concurrent use.
 type Manager struct {
-	engine    locks.Engine
-	maxLeases int
-	timeout   time.Duration
-	start     time.Time
+	engine locks.Engine
+	opts   Options
+	start  time.Time
 
 	keeping     context.Context // of renewals; ends when Close begins
 	stopKeeping context.CancelFunc
@@ -43,13 +70,10 @@ type Manager struct {
 	mu      sync.Mutex
 	book    book
 	timer   *time.Timer
-	wake    instant // when the timer fires
-	waiting []*entry
-	workers int // goroutines that release
-	calls   int // renewals under way
-	asking  int // entries that are asked or unwanted
-	holding int // held ones
-	leaving int // releasing ones
+	wake    instant  // when the timer fires
+	queue   []*batch // those that have something to release, in turn
+	workers int      // goroutines that release
+	calls   int      // goroutines that renew
 	lost    uint64
 
 	closed    bool          // no acquire begins any more
@@ -61,24 +85,23 @@ type Manager struct {
 // New returns a manager of leases on the engine. The engine must outlive it.
 func New(engine locks.Engine, o Options) *Manager {
 	m := &Manager{
-		engine:    engine,
-		maxLeases: cmp.Or(o.MaxLeases, defaultMaxLeases),
-		timeout:   cmp.Or(o.Timeout, defaultTimeout),
-		start:     time.Now(),
-		book:      newBook(),
-		wake:      never,
-		drained:   make(chan struct{}),
+		engine:  engine,
+		opts:    o.withDefaults(),
+		start:   time.Now(),
+		wake:    never,
+		drained: make(chan struct{}),
 	}
 	m.keeping, m.stopKeeping = context.WithCancel(context.Background())
 	m.giving, m.stopGiving = context.WithCancel(context.Background())
 	return m
 }
 
-// Leases returns how many leases are kept for sessions.
+// Leases returns how many leases are kept for sessions. One that several sessions
+// have counts once.
 func (m *Manager) Leases() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.holding
+	return m.book.held.n
 }
 
 // Lost returns how many sessions were lost so far.
@@ -111,11 +134,17 @@ func (m *Manager) beginClose() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
-	for _, peers := range m.book.byID {
-		for _, e := range peers {
-			if e.session != nil {
-				e.session.ended = true
-				m.let(e, nil)
+	for _, asks := range m.book.asks.of {
+		for a := range asks {
+			if !a.session.ended {
+				m.dismissLocked(a.session, true)
+			}
+		}
+	}
+	for _, leases := range m.book.held.of {
+		for _, h := range leases {
+			for len(h.sessions) > 0 {
+				m.dismissLocked(h.sessions[0], true)
 			}
 		}
 	}
@@ -123,17 +152,17 @@ func (m *Manager) beginClose() {
 }
 
 // abandon drops what waits for its release. Calls under way are cancelled, and
-// their entries dropped when they return.
+// what they release is dropped when they return.
 func (m *Manager) abandon() (left int) {
 	m.stopGiving()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	left = m.leaving + m.asking
+	left = m.book.partings.n + m.book.asks.n
 	m.abandoned = true
-	for _, peers := range m.book.byID {
-		for i := len(peers) - 1; i >= 0; i-- { // backwards: finishing one moves the last to its place
-			if e := peers[i]; e.state == releasing && !e.inFlight {
-				m.finish(e)
+	for _, partings := range m.book.partings.of {
+		for _, p := range partings {
+			if !p.inFlight {
+				m.finish(p)
 			}
 		}
 	}
@@ -144,7 +173,7 @@ func (m *Manager) abandon() (left int) {
 // settle lets Close return if nothing is under way. It belongs at the end of each step
 // that ends something. m.mu is held.
 func (m *Manager) settle() {
-	if m.closed && !m.empty && m.asking+m.holding+m.leaving+m.calls+m.workers == 0 {
+	if m.closed && !m.empty && m.book.asks.n+m.book.held.n+m.book.partings.n+m.calls+m.workers == 0 {
 		m.empty = true
 		if m.timer != nil {
 			m.timer.Stop()
@@ -154,6 +183,13 @@ func (m *Manager) settle() {
 }
 
 func (m *Manager) now() instant { return instant(time.Since(m.start)) }
+
+// plan puts a held lease on the agenda: for its renewal, or the end of its time.
+// m.mu is held.
+func (m *Manager) plan(h *held) {
+	m.book.schedule(&h.slot, min(h.due, h.deadline))
+	m.arm()
+}
 
 // arm sets the timer for what is next on the agenda. It belongs at the end of
 // each step that changes the agenda. m.mu is held.
@@ -172,4 +208,30 @@ func (m *Manager) arm() {
 		return
 	}
 	m.timer.Reset(in)
+}
+
+// tick does what is due. It judges by time alone and waits for no call: one that
+// hangs holds up no other lease, and no loss.
+func (m *Manager) tick() {
+	m.mu.Lock()
+	now := m.now()
+	var due []*held
+	var losses []loss
+	for len(m.book.agenda) > 0 && m.book.agenda[0].at <= now {
+		switch next := m.book.agenda[0]; {
+		case next.parting != nil:
+			m.book.schedule(next, never)
+			m.send(next.parting)
+		case next.held.deadline <= now:
+			losses = append(losses, m.lapsed(next.held)...)
+		default:
+			due = append(due, next.held)
+			m.sending(next.held, now)
+		}
+	}
+	m.wake = never
+	m.arm()
+	m.renewAll(due)
+	m.mu.Unlock()
+	m.tell(losses)
 }

@@ -1,7 +1,7 @@
 package session
 
-// This file gives leases back: a queue, and a few goroutines for as long as
-// there is something in it.
+// This file gives leases back: queues, and a few goroutines for as long as
+// there is something in them.
 
 import (
 	"context"
@@ -13,8 +13,11 @@ import (
 )
 
 const (
-	// maxWorkers is how many releases are under way at most.
-	maxWorkers = 16
+	// maxWorkers is how many calls that release are under way at most.
+	maxWorkers = 4
+
+	// turn is how many leases of one session are released before it is another's turn.
+	turn = 16
 
 	// A release that got no answer is sent again after firstBackoff, then after twice
 	// as long, and so on.
@@ -22,62 +25,75 @@ const (
 	lastBackoff  = 5 * time.Second
 )
 
-// batch is what ended together, for somebody who waits for it.
+// batch is what parted together, for somebody who may wait for it.
 type batch struct {
-	left int
-	done chan struct{}
+	left    int // not yet released
+	done    chan struct{}
+	waiting []*parting
+	queued  bool // it is in Manager.queue
 }
 
-// dismiss takes all leases from a session and releases them.
+func newBatch() *batch { return &batch{done: make(chan struct{})} }
+
+// dismiss takes all leases from a session and releases those that no other has.
 func (m *Manager) dismiss(s *Session, end bool) *batch {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.dismissLocked(s, end)
 }
 
+// dismissLocked makes sure that what is asked for is given back when it comes (see
+// granted). From here on what was held is not renewed: a renewal looks into the book
+// under the same mutex. One that is under way can't bring a lease back, for
+// heartbeats create nothing.
 func (m *Manager) dismissLocked(s *Session, end bool) *batch {
 	s.ended = s.ended || end
-	b := &batch{done: make(chan struct{})}
-	for e := range s.entries {
-		m.let(e, b)
+	for a := range s.asks {
+		a.cancel(errEnded)
 	}
-	s.entries = nil
-	if b.left == 0 {
-		close(b.done)
+	b := newBatch()
+	for h := range s.leases {
+		if m.detach(h, s); len(h.sessions) == 0 {
+			m.book.remove(h)
+			m.part(b, &parting{name: h.name, owner: h.owner, until: h.until})
+		}
 	}
+	m.sendAll(b)
 	return b
 }
 
-// let releases a held lease, and makes sure that one which is asked for is
-// released when it comes (see granted). From here on it is not renewed: tick looks at
-// the state under the same mutex. A renewal that is under way can't bring it back, for
-// heartbeats create nothing. m.mu is held.
-func (m *Manager) let(e *entry, b *batch) {
-	if e.state == asked {
-		e.state = unwanted
-		e.cancel()
-		m.detach(e)
+// part takes a parting lease into the book.
+func (m *Manager) part(b *batch, p *parting) {
+	p.batch = b
+	b.left++
+	b.waiting = append(b.waiting, p)
+	m.book.addParting(p)
+}
+
+func (m *Manager) sendAll(b *batch) {
+	if b.left == 0 {
+		close(b.done)
 		return
 	}
-	m.holding--
-	m.detach(e)
-	m.enqueue(e, b)
+	m.enqueue(b)
 }
 
-// enqueue makes an entry, which is nobody's any more, releasing. m.mu is held.
-func (m *Manager) enqueue(e *entry, b *batch) {
-	e.state, e.batch = releasing, b
-	if b != nil {
-		b.left++
+// send releases a lease again.
+func (m *Manager) send(p *parting) {
+	p.batch.waiting = append(p.batch.waiting, p)
+	m.enqueue(p.batch)
+}
+
+func (m *Manager) enqueue(b *batch) {
+	if !b.queued {
+		b.queued = true
+		m.queue = append(m.queue, b)
 	}
-	m.leaving++
-	m.book.byName[e.name()] = e
-	m.book.schedule(e, never)
-	m.send(e)
+	m.help()
 }
 
-func (m *Manager) send(e *entry) {
-	m.waiting = append(m.waiting, e)
+// help starts another worker.
+func (m *Manager) help() {
 	if m.workers < maxWorkers {
 		m.workers++
 		go m.work()
@@ -85,7 +101,7 @@ func (m *Manager) send(e *entry) {
 }
 
 // wait returns when a batch is released or ctx has ended.
-func (m *Manager) wait(ctx context.Context, b *batch) error {
+func wait(ctx context.Context, b *batch) error {
 	select {
 	case <-b.done:
 		return nil
@@ -96,69 +112,86 @@ func (m *Manager) wait(ctx context.Context, b *batch) error {
 
 // work releases what waits until nothing does.
 func (m *Manager) work() {
-	for e := m.take(); e != nil; e = m.take() {
-		ctx, cancel := context.WithTimeout(m.giving, m.timeout)
-		_, err := m.engine.Release(ctx, locks.ReleaseRequest{ID: e.id, Claim: locks.Claim{Token: e.token}})
+	for some := m.take(); len(some) > 0; some = m.take() {
+		reqs := make([]locks.ReleaseRequest, len(some))
+		for i, p := range some {
+			reqs[i] = locks.ReleaseRequest{ID: p.id, Claim: locks.Claim{Token: p.token}, Untold: p.untold}
+		}
+		ctx, cancel := context.WithTimeout(m.giving, m.opts.Timeout)
+		results := m.engine.ReleaseAll(ctx, reqs)
 		cancel()
-		m.landed(e, err)
+		m.landedAll(some, results)
 	}
 }
 
-// take returns the next entry to release. If there is none, its worker counts no
-// more: the worker of an entry that comes later is a new one.
-func (m *Manager) take() *entry {
+// take returns what one call releases next. Sessions take turns: one that has few
+// leases does not wait for all of another's. If nothing is left, the worker counts no
+// more: the worker of what comes later is a new one.
+func (m *Manager) take() (some []*parting) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for len(m.waiting) > 0 {
-		e := m.waiting[0]
-		m.waiting[0] = nil
-		m.waiting = m.waiting[1:]
-		if e.state == releasing { // and not taken over by its owner meanwhile
-			e.inFlight = true
-			return e
+	for len(m.queue) > 0 && len(some) < chunk {
+		b := m.queue[0]
+		m.queue[0] = nil
+		m.queue = m.queue[1:]
+		n := min(turn, chunk-len(some), len(b.waiting))
+		for _, p := range b.waiting[:n] {
+			if m.book.parts(p) { // and was not taken over by its owner meanwhile
+				p.inFlight, p.landed = true, make(chan struct{})
+				some = append(some, p)
+			}
+		}
+		clear(b.waiting[:n])
+		if b.waiting = b.waiting[n:]; len(b.waiting) > 0 {
+			m.queue = append(m.queue, b)
+		} else {
+			b.waiting, b.queued = nil, false
 		}
 	}
-	m.waiting = nil
-	m.workers--
-	m.settle()
-	return nil
+	switch {
+	case len(some) == 0:
+		m.queue = nil
+		m.workers--
+		m.settle()
+	case len(m.queue) > 0:
+		m.help()
+	}
+	return some
+}
+
+func (m *Manager) landedAll(some []*parting, results []locks.ReleaseResult) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, p := range some {
+		close(p.landed)
+		if m.book.parts(p) {
+			m.landed(p, results[i].Err)
+		}
+	}
+	m.arm()
 }
 
 // landed takes in what a release came to. One that got no answer is sent again
 // for as long as the lease may live.
-func (m *Manager) landed(e *entry, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	e.inFlight = false
-	e.tries++
-	if e.landed != nil {
-		close(e.landed)
-		e.landed = nil
-	}
-	if e.owner != "" { // who may have been granted this lease again meanwhile
-		m.doubtAsked(locks.ReleaseRequest{ID: e.id, Claim: locks.Claim{Owner: e.owner}})
+func (m *Manager) landed(p *parting, err error) {
+	p.inFlight = false
+	p.tries++
+	if p.owner != "" && !p.untold { // who may have been granted this lease again meanwhile
+		m.doubt(locks.ReleaseRequest{ID: p.id, Claim: locks.Claim{Owner: p.owner}})
 	}
 	now := m.now()
-	over := after(e.sent, e.ttl)
-	if e.ttl != locks.NoExpiry {
-		over = after(over, m.timeout) // a renewal without answer may have been taken so much later
-	}
-	if err == nil || errors.Is(err, locks.ErrNotOwner) || errors.Is(err, locks.ErrShutdown) || m.abandoned || now >= over {
-		m.finish(e)
+	if err == nil || errors.Is(err, locks.ErrNotOwner) || errors.Is(err, locks.ErrShutdown) || m.abandoned || now >= p.until {
+		m.finish(p)
 		return
 	}
-	m.book.schedule(e, after(now, min(firstBackoff<<min(e.tries-1, 10), lastBackoff)))
-	m.arm()
+	m.book.schedule(&p.slot, after(now, min(firstBackoff<<min(p.tries-1, 10), lastBackoff)))
 }
 
-// finish forgets a releasing entry. m.mu is held.
-func (m *Manager) finish(e *entry) {
-	m.leaving--
-	m.book.remove(e)
-	if b := e.batch; b != nil {
-		if b.left--; b.left == 0 {
-			close(b.done)
-		}
+// finish forgets a parting lease. m.mu is held.
+func (m *Manager) finish(p *parting) {
+	m.book.removeParting(p)
+	if p.batch.left--; p.batch.left == 0 {
+		close(p.batch.done)
 	}
 	m.settle()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
@@ -143,13 +144,76 @@ func TestGrantThatIsOverIsNotGivenOut(t *testing.T) {
 	})
 }
 
+// A release that is under way when a lease is granted may end it. If it did, the holder hears
+// of that at once, or has nothing to hear.
+func TestLeaseThatIsGrantedDuringAReleaseIsAskedAbout(t *testing.T) {
+	for name, req := range map[string]locks.ReleaseRequest{
+		"force": {ID: "job", Force: true},
+		"owner": {ID: "job", Claim: locks.Claim{Owner: "me"}},
+		"bare":  {ID: "job"},
+		"token": {ID: "job"},
+	} {
+		for begun, during := range map[string]bool{"before": false, "during": true} {
+			t.Run(name+", asked for "+begun, func(t *testing.T) {
+				inVirtualTime(t, session.Options{}, func(f *fixture) {
+					s := f.open()
+					granted, sent := make(chan locks.Token, 1), make(chan struct{})
+					f.engine.afterGrant = func(locks.AcquireRequest) {
+						if name == "token" {
+							info, _ := f.engine.Info(f.Context(), "job")
+							granted <- info.LastToken
+						}
+						<-sent
+					}
+					f.engine.onRelease = func(context.Context, locks.ReleaseRequest) error {
+						time.Sleep(time.Millisecond)
+						close(sent)
+						time.Sleep(10 * time.Millisecond) // the grant is heard of, and then the release is taken
+						return nil
+					}
+					acquire := func() {
+						if _, err := s.Acquire(f.Context(), locks.AcquireRequest{ID: "job", Owner: req.Claim.Owner, TTL: time.Hour}); err != nil {
+							t.Error(err)
+						}
+					}
+					switch {
+					case name == "token": // it can't be named before it is granted
+						go acquire()
+						req.Claim.Token = <-granted
+					case during:
+						time.AfterFunc(time.Microsecond, acquire)
+					default:
+						go acquire()
+						synctest.Wait()
+					}
+					if r, err := f.manager.Engine().Release(f.Context(), req); err != nil || r.Ended != 1 {
+						t.Errorf("got %+v, %v", r, err)
+					}
+					f.engine.onRelease, f.engine.afterGrant = nil, nil
+					time.Sleep(10 * time.Millisecond)
+					f.wantLeases(0)
+					if req.Force {
+						f.wantLost(1)
+					} else {
+						f.wantLost(0)
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestGrantThatWasReleasedMeanwhileIsNotGivenOut(t *testing.T) {
-	for name, claim := range map[string]locks.Claim{"by owner": {Owner: "me"}, "bare": {}} {
+	for name, claim := range map[string]locks.Claim{"by owner": {Owner: "me"}, "bare": {}, "by token": {Owner: "me"}} {
 		t.Run(name, func(t *testing.T) {
 			inVirtualTime(t, session.Options{}, func(f *fixture) {
 				grants := 0
 				f.engine.afterGrant = func(req locks.AcquireRequest) {
 					if grants++; grants == 1 {
+						if name == "by token" {
+							info, _ := f.engine.Info(f.Context(), "job")
+							claim = token(info.LastToken)
+						}
 						_, err := f.manager.Engine().Release(f.Context(), locks.ReleaseRequest{ID: req.ID, Claim: claim})
 						if err != nil {
 							t.Error(err)
@@ -195,5 +259,42 @@ func TestRefusedAcquireKeepsNothing(t *testing.T) {
 		if n := f.manager.Leases(); n != 1 {
 			t.Errorf("%d leases", n)
 		}
+	})
+}
+
+func TestManyReleasesInOneCallAreNoLoss(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		var reqs []locks.ReleaseRequest
+		for _, id := range []locks.ID{"a", "b", "c"} {
+			lease := f.acquire(f.open(), locks.AcquireRequest{ID: id})
+			reqs = append(reqs, locks.ReleaseRequest{ID: id, Claim: token(lease.Token)})
+		}
+		for _, r := range f.manager.Engine().ReleaseAll(f.Context(), reqs) {
+			if r.Err != nil || r.Released.Ended != 1 {
+				t.Errorf("got %+v", r)
+			}
+		}
+		f.wantLeases(0)
+		time.Sleep(time.Hour)
+		f.wantLost(0)
+	})
+}
+
+// A bug in the engine must not keep a loss from being told for ever.
+func TestReleaseThatPanicsExcusesNoLaterLoss(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		f.acquire(f.open(), locks.AcquireRequest{ID: "job", Owner: "me"})
+		f.engine.onRelease = func(context.Context, locks.ReleaseRequest) error { panic("an engine's bug") }
+		func() {
+			defer func() { _ = recover() }()
+			_, _ = f.manager.Engine().Release(f.Context(), locks.ReleaseRequest{ID: "job", Claim: locks.Claim{Owner: "me"}})
+		}()
+		f.engine.onRelease = nil
+		time.Sleep(time.Minute)
+		if _, err := f.engine.Release(f.Context(), locks.ReleaseRequest{ID: "job", Force: true}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(10 * time.Second)
+		f.wantLost(1)
 	})
 }

@@ -1,11 +1,10 @@
 package session
 
-// This file keeps leases, and judges which are lost.
+// This file keeps leases.
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -13,15 +12,19 @@ import (
 )
 
 const (
-	// A lease is renewed when this part of its TTL has passed.
-	renewPart = 3
+	// A lease is renewed when this part of its TTL has passed, and after maxInterval
+	// at the latest: until then its holder does not hear that it was ended elsewhere.
+	renewPart   = 3
+	maxInterval = 10 * time.Second
 
-	// chunk is the most leases that one call renews.
-	chunk = 1000
+	// chunk is the most leases that one call renews or releases. It is what the engine
+	// on Redis takes in one round trip: what one such call came to is known when it is,
+	// and not when all are.
+	chunk = 256
 
-	// A lease counts as lost a little before it can run out, so that its holder
-	// hears of it in time: a tenth of its TTL, and not more than this.
-	maxMargin = 250 * time.Millisecond
+	// maxRenewers is how many calls renew at the same time what came due at the same
+	// time.
+	maxRenewers = 8
 
 	// A renewal that failed is tried again after a tenth of the TTL, within these
 	// bounds.
@@ -29,28 +32,12 @@ const (
 	maxRetry = time.Second
 )
 
-var (
-	errOverElsewhere = errors.New("it was ended by others")
-	errForced        = errors.New("it was ended by force")
-	errLapsed        = errors.New("it could not be renewed in time")
-)
-
-// lapse returns when a lease counts as lost whose expiry was set by a call that
-// was sent at the instant given: the engine took the call later than that, so
-// the lease runs out later than that and its TTL.
-func lapse(sent instant, ttl time.Duration) instant {
-	return after(sent, ttl-min(max(ttl, 0)/10, maxMargin))
-}
-
 // next returns when a lease is renewed that was renewed at the instant given. Leases that
 // are due near each other shall go in one call: so the time is put back to a
 // grid, of 1 ms times a power of two and at most an eighth of the interval. Grids of
 // different TTLs have their lines in common.
 func next(sent instant, ttl time.Duration) instant {
-	if ttl < 0 {
-		return never
-	}
-	interval := instant(ttl / renewPart)
+	interval := instant(min(ttl/renewPart, maxInterval))
 	grid := instant(1)
 	for line := instant(time.Millisecond); 8*line <= interval; line *= 2 {
 		grid = line
@@ -63,123 +50,108 @@ func retry(now instant, ttl time.Duration) instant {
 	return after(now, min(max(ttl/10, minRetry), maxRetry))
 }
 
-// plan puts a held entry on the agenda: for its renewal, or the end of its time. m.mu
-// is held.
-func (m *Manager) plan(e *entry) { m.book.schedule(e, min(e.due, e.deadline)) }
-
-// tick does what is due. It judges by time alone and waits for no call: one that
-// hangs holds up no other lease, and no loss.
-func (m *Manager) tick() {
-	m.mu.Lock()
-	now := m.now()
-	var due []*entry
-	var losses []loss
-	for len(m.book.agenda) > 0 && m.book.agenda[0].at <= now {
-		e := m.book.agenda[0]
-		switch {
-		case e.state == releasing:
-			m.book.schedule(e, never)
-			m.send(e)
-		case e.deadline <= now:
-			losses = append(losses, m.lose(e, errLapsed))
-		default:
-			// A call that hangs is not waited for: if it has not come back when the next is
-			// due, there will be two.
-			e.sent, e.due = now, next(now, e.ttl)
-			m.plan(e)
-			due = append(due, e)
-		}
+// latest returns when a lease has surely run out whose TTL is set by a call that is under
+// way or has just ended.
+func (m *Manager) latest(ttl time.Duration) instant {
+	if ttl == locks.NoExpiry {
+		return never
 	}
-	m.wake = never
-	m.arm()
-	m.calls += (len(due) + chunk - 1) / chunk
-	m.mu.Unlock()
-	for some := range slices.Chunk(due, chunk) {
-		go m.renew(now, some)
-	}
-	tell(losses)
+	return after(after(m.now(), m.opts.Timeout), ttl)
 }
 
-// renew renews leases in one call that counts as sent at the instant given.
-func (m *Manager) renew(sent instant, some []*entry) {
-	reqs := make([]locks.HeartbeatRequest, len(some))
-	for i, e := range some {
-		reqs[i] = locks.HeartbeatRequest{ID: e.id, Claim: locks.Claim{Token: e.token}}
+// hurry has a lease renewed at once, by a renewal that begins after this instant.
+// m.mu is held.
+func (m *Manager) hurry(h *held) {
+	h.since = m.now() + 1
+	h.due = h.since
+	m.plan(h)
+}
+
+// sending plans the renewal after the one that is about to be sent. A call that hangs is
+// not waited for: if it has not come back when the next is due, there will be two.
+func (m *Manager) sending(h *held, now instant) {
+	h.due = next(now, h.lasts(now))
+	m.book.schedule(&h.slot, min(h.due, h.deadline))
+}
+
+// renewAll renews leases by calls of up to chunk, some at the same time. m.mu is held.
+func (m *Manager) renewAll(due []*held) {
+	n := (len(due) + chunk - 1) / chunk
+	todo := make(chan []*held, n)
+	for some := range slices.Chunk(due, chunk) {
+		todo <- some
 	}
-	ctx, cancel := context.WithTimeout(m.keeping, m.timeout)
+	close(todo)
+	n = min(n, maxRenewers)
+	m.calls += n
+	for range n {
+		go func() {
+			for some := range todo {
+				m.renew(some)
+			}
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.calls--
+			m.settle()
+		}()
+	}
+}
+
+// renew renews leases in one call. Each renewal sets the lease's own TTL, whatever
+// others have set.
+func (m *Manager) renew(some []*held) {
+	m.mu.Lock()
+	some = slices.DeleteFunc(some, func(h *held) bool { return !m.book.keeps(h) })
+	reqs := make([]locks.HeartbeatRequest, len(some))
+	for i, h := range some {
+		reqs[i] = locks.HeartbeatRequest{ID: h.id, Claim: locks.Claim{Token: h.token}, TTL: h.ttl}
+		h.until = max(h.until, m.latest(h.ttl))
+	}
+	sent := m.now()
+	m.mu.Unlock()
+	if len(some) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(m.keeping, m.opts.Timeout)
 	results := m.engine.Renew(ctx, reqs)
 	cancel()
 
 	m.mu.Lock()
-	now := m.now()
 	var losses []loss
-	for i, e := range some {
-		if e.state != held {
-			continue
-		}
-		if lost, over := m.judge(e, sent, now, results[i]); over {
-			losses = append(losses, lost)
+	for i, h := range some {
+		if m.book.keeps(h) {
+			losses = append(losses, m.judge(h, sent, results[i])...)
 		}
 	}
-	m.arm()
-	m.calls--
-	m.settle()
 	m.mu.Unlock()
-	tell(losses)
+	m.tell(losses)
 }
 
 // judge takes in what a renewal came to. A lease that is over stays over, so that
 // verdict holds in whatever order renewals come back; a success counts only if
 // it was sent after whatever else is known of the lease. m.mu is held.
-func (m *Manager) judge(e *entry, sent, now instant, r locks.Renewed) (lost loss, over bool) {
+func (m *Manager) judge(h *held, sent instant, r locks.Renewed) []loss {
 	switch {
-	case r.Err == nil && r.Lease.Token == e.token:
-		if sent >= e.since && sent >= e.confirmed {
-			e.confirmed, e.ttl = sent, r.Lease.TTL
-			e.deadline, e.due = lapse(sent, e.ttl), min(e.due, next(sent, e.ttl))
-			e.suspect = e.suspect && e.releases > 0
-			if e.ttl == locks.NoExpiry {
-				e.due = never
-			}
-		}
-	case r.Err != nil && !errors.Is(r.Err, locks.ErrNotOwner):
-		e.due = min(e.due, retry(now, e.ttl))
-	case e.releases > 0:
-		e.due = min(e.due, retry(now, e.ttl)) // the release that is under way says whether it was meant
-	case e.suspect:
-		m.remove(e)
-		return loss{}, false
+	case r.Err == nil && r.Lease.Token == h.token:
+		m.confirm(h, sent)
+	case r.Err == nil || errors.Is(r.Err, locks.ErrNotOwner):
+		return m.over(h, errOverElsewhere)
 	default:
-		return m.lose(e, errOverElsewhere), true
+		h.due = min(h.due, retry(m.now(), h.ttl))
+		m.plan(h)
 	}
-	m.plan(e)
-	return loss{}, false
+	return nil
 }
 
-// loss is a session that was lost, and has to be told.
-type loss struct {
-	session *Session
-	reason  error
-}
-
-// tell calls the lost functions, outside the mutex.
-func tell(losses []loss) {
-	for _, l := range losses {
-		if l.session.gone != nil {
-			l.session.gone(l.reason)
-		}
+// confirm takes in that a call which was sent at the instant given found the lease alive
+// and set its TTL. Of calls that overlap, the engine may have taken any as the last; it
+// took that one after each of them was sent. m.mu is held.
+func (m *Manager) confirm(h *held, sent instant) {
+	if sent >= h.since && sent >= h.confirmed {
+		ttl := h.lasts(sent)
+		h.confirmed, h.deadline = sent, m.lapse(sent, ttl)
+		h.due = min(h.due, next(sent, ttl))
+		h.releases = slices.DeleteFunc(h.releases, func(r *release) bool { return r.back })
 	}
-}
-
-// lose ends the session of a held entry. The lease itself is released with the
-// others: if it could not be renewed, it may still live. m.mu is held.
-func (m *Manager) lose(e *entry, why error) loss {
-	s := e.session
-	m.lost++
-	l := loss{s, fmt.Errorf("lease %d of %q, one of %d of its session, was lost: %w", e.token, e.id, len(s.entries), why)}
-	if !errors.Is(why, errLapsed) {
-		m.remove(e)
-	}
-	m.dismissLocked(s, true)
-	return l
+	m.plan(h)
 }

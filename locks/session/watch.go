@@ -5,6 +5,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
@@ -37,15 +38,38 @@ func (w watched) Release(ctx context.Context, req locks.ReleaseRequest) (locks.R
 	return w.m.release(ctx, nil, req)
 }
 
+// ReleaseAll passes the requests on.
+func (w watched) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
+	return w.m.releaseAll(nil, reqs, func() []locks.ReleaseResult { return w.Engine.ReleaseAll(ctx, reqs) })
+}
+
 // Heartbeat passes the request on. The next renewal gives a lease of a session its
 // own TTL again.
 func (w watched) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (locks.Lease, error) {
 	sent := w.m.now()
 	lease, err := w.Engine.Heartbeat(ctx, req)
-	if req.TTL != 0 && (err == nil || errors.Is(err, locks.ErrUnavailable)) {
-		w.m.changed(req.ID, req.Claim, req.TTL, sent)
-	}
+	w.m.renewed(req, sent, lease, err)
 	return lease, err
+}
+
+// Renew passes the requests on.
+func (w watched) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {
+	sent := w.m.now()
+	results := w.Engine.Renew(ctx, reqs)
+	for i, req := range reqs {
+		w.m.renewed(req, sent, results[i].Lease, results[i].Err)
+	}
+	return results
+}
+
+// renewed notes what somebody's heartbeat has set, or may have.
+func (m *Manager) renewed(req locks.HeartbeatRequest, sent instant, lease locks.Lease, err error) {
+	switch {
+	case err == nil && lease.Token != 0:
+		m.changedAll(req.ID, locks.Claim{Token: lease.Token}, lease.TTL, sent)
+	case errors.Is(err, locks.ErrUnavailable) && req.TTL != 0:
+		m.changedAll(req.ID, req.Claim, req.TTL, sent)
+	}
 }
 
 // reacquired notes that an owner may have acquired again what a session has.
@@ -56,118 +80,162 @@ func (m *Manager) reacquired(req locks.AcquireRequest, sent instant) {
 	if req.Wait != 0 {
 		sent = m.now() // what is held is had at once; a wait was for another lease
 	}
-	m.changed(req.ID, locks.Claim{Owner: req.Owner}, req.TTL, sent)
+	m.changedAll(req.ID, locks.Claim{Owner: req.Owner}, req.TTL, sent)
 }
 
-// changed notes that the expiry of claimed leases may have been set by a call
+// changedAll notes that the expiry of claimed leases may have been set by a call
 // that was sent at the instant given.
-func (m *Manager) changed(id locks.ID, claim locks.Claim, ttl time.Duration, sent instant) {
+func (m *Manager) changedAll(id locks.ID, claim locks.Claim, ttl time.Duration, sent instant) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, e := range m.book.byID[id] {
-		if claim.Matches(e.token, e.owner) {
-			m.shorten(e, ttl, sent)
+	for _, h := range m.book.held.of[id] {
+		if claim.Matches(h.token, h.owner) {
+			m.changed(h, ttl, sent)
 		}
 	}
-	m.arm()
-}
-
-// shorten sees to it that a held lease which may now last for a shorter time is
-// renewed at once, and counts as lost in time if that fails. m.mu is held.
-func (m *Manager) shorten(e *entry, ttl time.Duration, sent instant) {
-	longer := ttl == locks.NoExpiry || e.ttl != locks.NoExpiry && ttl >= e.ttl
-	if e.state != held || longer {
-		return
+	for _, p := range m.book.partings.of[id] {
+		if claim.Matches(p.token, p.owner) {
+			p.until = max(p.until, m.latest(ttl))
+		}
 	}
-	e.deadline = min(e.deadline, lapse(sent, ttl))
-	m.hurry(e)
 }
 
-// hurry has a held entry renewed at once, by a renewal that begins now. m.mu is held.
-func (m *Manager) hurry(e *entry) {
-	e.since = m.now()
-	e.due = e.since
-	m.plan(e)
-	m.arm()
+// changed sees to it that a lease which may now last for a shorter time is
+// renewed at once, and counts as lost in time if that fails; and that one which may now
+// last longer is not taken for over too soon. m.mu is held.
+func (m *Manager) changed(h *held, ttl time.Duration, sent instant) {
+	h.until = max(h.until, m.latest(ttl))
+	if ttl != locks.NoExpiry && ttl < h.ttl {
+		h.deadline = min(h.deadline, m.lapse(max(sent, h.confirmed), ttl))
+		m.hurry(h)
+	}
 }
 
 // release passes a release on that a session asks for, or, if by is nil, somebody
-// else. The leases it may end are marked before it is sent: a renewal may find
-// them over before the release has returned.
+// else.
 func (m *Manager) release(ctx context.Context, by *Session, req locks.ReleaseRequest) (locks.Released, error) {
-	meant, hit := m.announce(by, req)
-	released, err := m.engine.Release(ctx, req)
-	tell(m.released(by, req, meant, hit, released, err))
-	return released, err
+	r := m.releaseAll(by, []locks.ReleaseRequest{req}, func() []locks.ReleaseResult {
+		released, err := m.engine.Release(ctx, req)
+		return []locks.ReleaseResult{{Released: released, Err: err}}
+	})[0]
+	return r.Released, r.Err
 }
 
-// announce marks the held leases that the request is meant for, and returns
-// them, and those of others that it will end by force.
-func (m *Manager) announce(by *Session, req locks.ReleaseRequest) (meant, hit []*entry) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, e := range m.book.byID[req.ID] {
-		switch {
-		case e.state != held:
-		case req.Force && e.session != by:
-			hit = append(hit, e)
-		case req.Force || req.Claim.Matches(e.token, e.owner):
-			e.releases++
-			meant = append(meant, e)
+// releaseAll has requests passed on. The leases that they may end are marked before they
+// are sent: a renewal may find them over before the release has returned.
+func (m *Manager) releaseAll(by *Session, reqs []locks.ReleaseRequest, pass func() []locks.ReleaseResult) (results []locks.ReleaseResult) {
+	under := m.announce(by, reqs)
+	defer func() { // also if the engine panics: then the outcome is unknown
+		if results == nil {
+			results = slices.Repeat([]locks.ReleaseResult{{Err: locks.ErrUnavailable}}, len(reqs))
 		}
-	}
-	return meant, hit
+		m.tell(m.returned(under, results))
+	}()
+	return pass()
 }
 
-// released takes in what a release came to.
-func (m *Manager) released(by *Session, req locks.ReleaseRequest, meant, hit []*entry, r locks.Released, err error) (losses []loss) {
+// announce notes releases that are about to be sent, and what they are meant for. What is
+// granted while they are under way is added by adopt.
+func (m *Manager) announce(by *Session, reqs []locks.ReleaseRequest) []*release {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	unknown := err != nil && !errors.Is(err, locks.ErrNotOwner)
-	ended := err == nil && r.Ended > 0
-	var oldest *entry
-	for _, e := range meant {
-		e.releases--
-		switch {
-		case e.state != held:
-		case (ended || unknown) && req.Claim.Bare() && !req.Force && e.mode == locks.Shared:
-			if !e.suspect && (oldest == nil || e.token < oldest.token) {
-				oldest = e
+	under := make([]*release, len(reqs))
+	for i, req := range reqs {
+		r := &release{req: req, by: by}
+		for _, h := range m.book.held.of[req.ID] {
+			if r.means(h.token, h.owner) {
+				r.meant = append(r.meant, h)
+				h.releases = append(h.releases, r)
 			}
-		case ended || !unknown && e.session == by:
-			m.remove(e) // ended, or it was over before, and its holder has been told so
-		default:
-			e.suspect = e.suspect || unknown
-			m.hurry(e)
 		}
+		r.early = len(r.meant)
+		m.book.releases.put(req.ID, r, r)
+		under[i] = r
 	}
-	if oldest != nil {
-		// Of anonymous leases that share a lock, the bare release ends the oldest: this
-		// one, unless there is one that no session has.
-		oldest.suspect = true
-		m.hurry(oldest)
-	}
-	for _, e := range hit {
-		switch {
-		case e.state != held:
-		case unknown:
-			m.hurry(e)
-		default:
-			losses = append(losses, m.lose(e, errForced))
+	return under
+}
+
+// returned takes in what releases came to.
+func (m *Manager) returned(under []*release, results []locks.ReleaseResult) (losses []loss) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, r := range under {
+		r.back = true
+		m.book.releases.drop(r.req.ID, r)
+		err := results[i].Err
+		unknown := err != nil && !errors.Is(err, locks.ErrNotOwner)
+		ended := err == nil && results[i].Released.Ended > 0
+		if ended || unknown {
+			m.doubt(r.req)
 		}
-	}
-	if ended || unknown {
-		m.doubtAsked(req)
+		oldest := m.oldest(r)
+		for n, h := range r.meant {
+			early, oneOfMany := n < r.early, m.oneOfMany(r, h)
+			switch {
+			case !m.book.keeps(h):
+			case ended && early && !oneOfMany:
+				losses = append(losses, m.over(h, errForced)...) // to whom it is lost, that is why
+			case (ended || unknown) && (!oneOfMany || h == oldest):
+				m.hurry(h) // it may be over: the next renewal says so
+			case ended || unknown:
+				m.clear(r, h)
+			default:
+				m.spare(r, h, early)
+			}
+		}
 	}
 	return losses
 }
 
-// doubtAsked marks the acquires under way that may bring a lease which the
+// oneOfMany reports whether the release may have ended another lease than this one, though it
+// is meant for both: of anonymous leases that share a lock, a bare release ends the
+// oldest.
+func (m *Manager) oneOfMany(r *release, h *held) bool {
+	return r.req.Claim.Bare() && !r.req.Force && h.mode == locks.Shared
+}
+
+// oldest returns the lease that one of many releases has ended: the oldest that no release
+// has come back for; unless there is an older one that no session has. Nil if there is
+// none.
+func (m *Manager) oldest(r *release) (oldest *held) {
+	if !r.req.Claim.Bare() || r.req.Force {
+		return nil
+	}
+	for _, h := range r.meant {
+		accused := slices.ContainsFunc(h.releases, func(other *release) bool { return other != r && other.back })
+		if m.book.keeps(h) && !accused && (oldest == nil || h.token < oldest.token) {
+			oldest = h
+		}
+	}
+	return oldest
+}
+
+// spare takes in that a release has ended nothing. The session that asked for it has been
+// told so: if it had the lease before, it knows now that it has it no more.
+func (m *Manager) spare(r *release, h *held, early bool) {
+	m.clear(r, h)
+	if early && r.by != nil {
+		m.detach(h, r.by)
+	}
+	if len(h.sessions) > 0 {
+		m.hurry(h)
+		return
+	}
+	m.book.remove(h)
+	m.settle()
+}
+
+// clear notes that the release has not ended the lease.
+func (m *Manager) clear(r *release, h *held) {
+	h.releases = slices.DeleteFunc(h.releases, func(other *release) bool { return other == r })
+}
+
+// doubt marks the acquires under way that may bring a lease which the
 // release has ended. m.mu is held.
-func (m *Manager) doubtAsked(req locks.ReleaseRequest) {
-	for _, e := range m.book.byID[req.ID] {
-		if e.state == asked && (req.Force || req.Claim.Matches(e.token, e.owner)) {
-			e.suspect = true
+func (m *Manager) doubt(req locks.ReleaseRequest) {
+	for a := range m.book.asks.of[req.ID] {
+		if req.Force || req.Claim.Token != 0 || req.Claim.Owner == a.req.Owner {
+			a.suspect = true
 		}
 	}
 }

@@ -1,0 +1,221 @@
+package session
+
+// This file takes in what an acquire has brought.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+// A lease whose acquire took longer than this part of its TTL is confirmed before
+// it is given out: it may be about to run out, or already have.
+const slowPart = 10
+
+// doubtful reports whether a lease that was granted has to be confirmed: it may
+// be near its end; or a release that was under way at the same time may have ended it.
+// One that nobody wants any more has not: a heartbeat would make it look as if somebody
+// knew of it.
+func (m *Manager) doubtful(ctx context.Context, a *ask, lease locks.Lease, sent instant) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	slow := m.now()-sent > instant(a.req.TTL/slowPart)
+	p := m.book.partings.get(a.req.ID, lease.Token)
+	tried := p != nil && !p.untold && p.tries > 0
+	a.renewed = (slow || tried || a.suspect) && ctx.Err() == nil
+	if a.renewed {
+		a.suspect = false // what is set from now on is not settled by the heartbeat
+	}
+	return a.renewed
+}
+
+// unconfirmed gives up a lease that is over, or that the engine does not answer for.
+func (m *Manager) unconfirmed(a *ask, lease locks.Lease, sent instant, err error) error {
+	if err == nil || errors.Is(err, locks.ErrNotOwner) {
+		return errOver
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.giveUp(a, lease, sent)
+	return fmt.Errorf("confirming the lease of %q: %w", a.req.ID, err)
+}
+
+// keep keeps what was granted. If the very lease is being released for sessions
+// that have ended, it waits for that, and the lease is over.
+func (m *Manager) keep(ctx context.Context, a *ask, lease locks.Lease, sent instant) error {
+	landed, err := m.granted(ctx, a, lease, sent)
+	if landed == nil {
+		return err
+	}
+	select {
+	case <-landed:
+		return errOver
+	case <-ctx.Done():
+		return fmt.Errorf("acquiring %q: %w: %w", a.req.ID, locks.ErrUnavailable, context.Cause(ctx))
+	}
+}
+
+// granted takes a lease into the book, unless nobody wants it any more. dismiss
+// cancels an acquire under the mutex that is held here: if the session ends before this
+// line, that is seen here and the lease is given back; if after it, dismiss finds
+// the lease among the session's. There is no moment between.
+func (m *Manager) granted(ctx context.Context, a *ask, lease locks.Lease, sent instant) (landed <-chan struct{}, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.endLocked(a) // in the same step, so that the session's leases are counted right
+	if ctx.Err() != nil {
+		m.giveUp(a, lease, sent)
+		return nil, fmt.Errorf("acquiring %q: %w: %w", a.req.ID, locks.ErrUnavailable, context.Cause(ctx))
+	}
+	if m.replaced(a, lease.Token) {
+		return nil, errOver
+	}
+	h, p := m.book.held.get(a.req.ID, lease.Token), m.book.partings.get(a.req.ID, lease.Token)
+	switch {
+	case h != nil:
+		m.join(h, a, sent)
+	case p != nil && p.inFlight && !p.untold:
+		// The engine may take the release after the acquire: then it ends what was
+		// granted here.
+		return p.landed, nil
+	default:
+		// A release that spares what others know of can't have come before the acquire, or
+		// the token would be another; and coming after it, it ends nothing.
+		h = m.adopt(a, lease, sent)
+	}
+	if p != nil {
+		a.suspect = a.suspect || !p.untold && p.tries > 0
+		m.finish(p) // not sent, or in vain: the owner is back
+	}
+	if a.suspect {
+		// The holder hears of the lease after the release: if it is over, it is
+		// lost, like any other.
+		m.hurry(h)
+	}
+	return nil, nil
+}
+
+// giveUp gives back what an acquire has brought, unless it is in the book already: then
+// others have it, or it is on its way. The release spares a lease that others have learnt
+// of: the acquire may have brought what its owner had before, by whatever way.
+// The engine judges that by whether the lease was ever renewed or acquired again, so a lease
+// that was confirmed here is released in any case. So is an anonymous one: none but this
+// acquire was told of it. m.mu is held.
+func (m *Manager) giveUp(a *ask, lease locks.Lease, sent instant) {
+	h, p := m.book.held.get(a.req.ID, lease.Token), m.book.partings.get(a.req.ID, lease.Token)
+	switch {
+	case h != nil:
+		m.changed(h, a.req.TTL, sent)
+	case p != nil:
+		p.until = max(p.until, m.latest(a.req.TTL))
+	default:
+		b := newBatch()
+		m.part(b, &parting{
+			name:   name{a.req.ID, lease.Token},
+			owner:  lease.Owner,
+			untold: lease.Owner != "" && !a.renewed,
+			until:  m.latest(a.req.TTL),
+		})
+		m.sendAll(b)
+	}
+}
+
+// replaced reports whether the owner has been granted a younger lease of the lock: it
+// has one at a time, so what was granted before is over.
+func (m *Manager) replaced(a *ask, token locks.Token) bool {
+	if a.req.Owner == "" {
+		return false
+	}
+	for t, h := range m.book.held.of[a.req.ID] {
+		if h.owner == a.req.Owner && t > token {
+			return true
+		}
+	}
+	return false
+}
+
+// adopt makes a lease held that was not. m.mu is held.
+func (m *Manager) adopt(a *ask, lease locks.Lease, sent instant) *held {
+	h := &held{
+		name:  name{a.req.ID, lease.Token},
+		owner: lease.Owner,
+		mode:  lease.Mode,
+		ttl:   a.req.TTL,
+		due:   never,
+		until: m.latest(a.req.TTL),
+	}
+	m.replace(a.session, h)
+	m.book.add(h)
+	m.attach(h, a.session)
+	for r := range m.book.releases.of[h.id] {
+		if r.means(h.token, h.owner) {
+			r.meant = append(r.meant, h)
+			h.releases = append(h.releases, r)
+		}
+	}
+	m.confirm(h, sent)
+	return h
+}
+
+// replace drops what the session had of the same lock and owner: that is over, and its
+// holder learns so by the new token. Other sessions that had it learn by the next
+// renewal. m.mu is held.
+func (m *Manager) replace(s *Session, by *held) {
+	if by.owner == "" {
+		return
+	}
+	for _, h := range m.book.held.of[by.id] {
+		if h.owner != by.owner {
+			continue
+		}
+		if m.detach(h, s); len(h.sessions) > 0 {
+			m.hurry(h)
+		} else {
+			m.book.remove(h)
+		}
+	}
+}
+
+// join gives a session a part in a lease that is held, by itself or by others. m.mu is
+// held.
+func (m *Manager) join(h *held, a *ask, sent instant) {
+	m.attach(h, a.session)
+	if a.req.TTL == h.ttl {
+		m.confirm(h, sent)
+		return
+	}
+	m.changed(h, a.req.TTL, sent)
+	if now := m.now(); a.req.TTL > h.ttl {
+		// A renewal that sets the former TTL may be under way, and be taken last.
+		h.former, h.formerly = h.lasts(now), after(now, m.opts.Timeout)
+	}
+	h.ttl = a.req.TTL
+	m.hurry(h)
+}
+
+// lasts returns for how long a lease lasts at least that is renewed at the instant
+// given.
+func (h *held) lasts(sent instant) time.Duration {
+	if sent < h.formerly {
+		return min(h.former, h.ttl)
+	}
+	return h.ttl
+}
+
+func (m *Manager) attach(h *held, s *Session) {
+	if !slices.Contains(h.sessions, s) {
+		h.sessions = append(h.sessions, s)
+		s.leases[h] = struct{}{}
+	}
+}
+
+func (m *Manager) detach(h *held, s *Session) {
+	if i := slices.Index(h.sessions, s); i >= 0 {
+		h.sessions = slices.Delete(h.sessions, i, i+1)
+		delete(s.leases, h)
+	}
+}
