@@ -1,0 +1,192 @@
+package upstream
+
+// What must hold in every state of the model, and what must come of it.
+
+// ask is one request of a scope.
+type ask struct {
+	candado int
+	wait    bool
+	shared  bool
+	limit   int
+	ttl     int8
+}
+
+// scope is a small world: its requests, and how many faults may happen.
+type scope struct {
+	name   string
+	count  int // of the requests that are made
+	asks   [slots]ask
+	faults int8
+	broken mutation
+	least  int // states; fewer, and the search has not searched
+}
+
+// mutation is a fault of the model that the checks must find.
+type mutation int
+
+const (
+	nothing mutation = iota
+	ignoreHolders
+	skipQueue
+	neverExpire
+	grantWhole
+	dontConfirm
+	trustTheGrant
+	trustTheFound
+	trustTheSilent
+	forgetLast
+	forgetPlace
+	dontTend
+	leaveAlone
+	forgetCopies
+	returnAtOnce
+	doubtWaiters
+	mutations
+)
+
+func (b mutation) String() string {
+	return [...]string{"nothing", "grants are made beside holders", "newcomers pass the queue", "leases never expire",
+		"grants are not provisional", "grants are not confirmed", "a confirm's reply is not looked at", "what was found late is trusted", "the silent are served",
+		"the last token is forgotten", "who returns stands at the end", "nobody tends", "who leaves stays in the queue",
+		"copies under way are forgotten",
+		"requests return beside their copies", "a request that waits is doubted"}[b]
+}
+
+func (sc *scope) start() state {
+	s := state{faults: sc.faults}
+	for c := range s.nodes {
+		s.nodes[c].hears = true
+	}
+	return s
+}
+
+// exclusive reports whether two requests can't hold at the same time.
+func (sc *scope) exclusive(a, b int) bool { return !sc.asks[a].shared || !sc.asks[b].shared }
+
+// unsound returns what is wrong with a state, or "".
+func (m *model) unsound() string {
+	if m.wrong != "" {
+		return m.wrong
+	}
+	for r := range m.slots {
+		s := &m.slots[r]
+		holding := s.phase == holds && !s.lost
+		switch {
+		case holding && (s.token != s.answer || s.till < s.left):
+			return "a client believes in a lease that is over"
+		case s.phase == over && !s.doubt && !s.stray && s.copyTill == 0 && !m.dead(r) && (s.queued || s.token != 0):
+			return "a request that is over is still there"
+		case s.token != 0 && !s.whole && s.till > modelProvis:
+			return "a lease that nobody has confirmed lasts for long"
+		case s.token != 0 && s.queued:
+			return "a request both holds and waits"
+		}
+		for other := range r {
+			if o := &m.slots[other]; holding && o.phase == holds && !o.lost && m.scope.exclusive(r, other) {
+				return "two clients believe that they hold"
+			}
+		}
+	}
+	return ""
+}
+
+// hopeless plays on without new faults, everything done in time, and holders
+// letting go. It returns what is wrong then: a request that waits and is not
+// granted, or something that is left.
+func (m *model) hopeless() string {
+	c := model{state: m.state, scope: m.scope}
+	c.faults = 0
+	var want [slots]bool
+	longest := int8(0)
+	for r := range c.slots {
+		s := &c.slots[r]
+		want[r] = s.phase == waits || s.phase == returns
+		longest = max(longest, s.till)
+	}
+	// Whoever has died holds for as long as its lease lasts, and one that is first in the queue then holds provisionally.
+	ticks := longest + modelProvis + modelSilent + 2
+	for range ticks {
+		for c.settles(&want) {
+			if c.wrong != "" {
+				return "later, " + c.wrong
+			}
+		}
+		if want == [slots]bool{} && c.bare() {
+			return ""
+		}
+		c.passes()
+		if wrong := c.unsound(); wrong != "" {
+			return "later, " + wrong
+		}
+	}
+	for r := range c.slots {
+		switch s := &c.slots[r]; {
+		case want[r]:
+			return "a request waits for ever"
+		case s.queued && !c.tended():
+			continue // no candado is left to drop it: its keys expire
+		case s.queued || s.token != 0 || s.doubt:
+			return "something is left for ever"
+		}
+	}
+	return ""
+}
+
+// bare reports whether nothing of the requests is left, nor is to come.
+func (m *model) bare() bool {
+	for r := range m.slots {
+		if s := &m.slots[r]; s.queued || s.token != 0 || s.doubt || s.copyTill > 0 || s.phase != over && s.phase != idle {
+			return false
+		}
+	}
+	return true
+}
+
+// tended reports whether a candado with requests that wait is there.
+func (m *model) tended() bool { return m.room(0) || m.room(1) }
+
+// settles does all that is due, once. It reports whether anything was.
+func (m *model) settles(want *[slots]bool) (some bool) {
+	for r := range m.slots {
+		s := &m.slots[r]
+		if s.message.kind != 0 {
+			what := s.message
+			s.message, some = news8{}, true
+			m.tell(r, what)
+		}
+		if s.phase == holds {
+			want[r], some = false, true
+			m.releases(r, true)
+		}
+		if m.dead(r) {
+			continue
+		}
+		switch {
+		case s.doubt && s.unsure == 0:
+			m.undoes(r)
+		case s.phase == asking && s.unsure > 0:
+			m.sends(r, false)
+		case s.phase == asking:
+			s.phase, s.doubt = over, true
+		case s.phase == returns:
+			m.sends(r, true)
+		case s.phase == waits && s.news.kind != 0:
+			m.acts(r)
+		default:
+			continue
+		}
+		some = true
+	}
+	for c := range m.nodes {
+		n := &m.nodes[c]
+		if !n.dead && !n.hears {
+			m.listens(c)
+			some = true
+		}
+		if m.room(c) && !n.tends && m.scope.broken != dontTend {
+			m.tends(c, true)
+			some = true
+		}
+	}
+	return some
+}
