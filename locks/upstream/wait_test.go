@@ -12,7 +12,13 @@ import (
 // holds, and which nothing is done for but what the test does.
 func stoodBy(t *testing.T, ttl time.Duration) (e *Engine, w *waiter, release func()) {
 	t.Helper()
-	e, err := Open(Options{URL: redistest.Start(t).URL()})
+	return stoodByAt(t, redistest.Start(t), ttl)
+}
+
+// stoodByAt is stoodBy at that server.
+func stoodByAt(t *testing.T, s *redistest.Server, ttl time.Duration) (e *Engine, w *waiter, release func()) {
+	t.Helper()
+	e, err := Open(Options{URL: s.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +82,31 @@ func TestRequestReturnsOnlyOnceNoCopyOfItCanCome(t *testing.T) {
 	lease, ended, err := e.enter(t.Context(), w)
 	if lease.Token == 0 || !ended || err != nil {
 		t.Fatalf("with no copy to come, the request came to %+v, %v, %v", lease, ended, err)
+	}
+}
+
+// A candado that has nothing waiting, and looks at a lease that has expired, can't
+// tell whether others could speak meanwhile.
+func TestOutsiderTakesNobodyOutAfterAStandstill(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	e, w, _ := stoodByAt(t, s, time.Minute)
+	other, err := Open(Options{URL: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	s.SetClock(3500 * time.Millisecond) // for longer than candados may be silent
+	for _, v := range []visit{{&room{id: "a"}, nil}, {&room{id: "a"}, []*waiter{w}}} {
+		by := other
+		if len(v.asked) > 0 {
+			by = e
+		}
+		if o := by.doAll(t.Context(), []*call{by.tendCall(v)})[0]; o.err != nil {
+			t.Fatal(o.err)
+		}
+		if i, err := e.Info(t.Context(), "a"); err != nil || i.Waiters != 1 {
+			t.Fatalf("%d requests wait, %v; want 1", i.Waiters, err)
+		}
 	}
 }
 
