@@ -62,12 +62,17 @@ func (m *model) entered(r, status int, first bool) {
 func (m *model) answers(r int, token int8) {
 	s, ttl := &m.slots[r], m.scope.asks[r].ttl
 	switch {
+	case s.lost && s.token != token && ttl <= modelProvis:
+		// A short lease is not asked about: the client has it as if it had been told before the data were lost. If
+		// the request entered again beside the news, nobody waits for what comes of that: it ends as a dead candado's.
+		s.stray = true
 	case s.token == 0 || s.token != token:
 		m.fail("a client is told of a lease that is over")
 	case !s.whole || ttl > modelProvis && s.till != ttl:
 		m.fail("a client is told of a lease that ends before its time")
 	}
-	s.phase, s.answer, s.left = holds, token, s.till
+	s.phase, s.answer, s.left = holds, token, max(s.till, 1)
+	s.lost = s.token != token
 }
 
 // sends runs an acquire whose reply comes.
@@ -173,7 +178,7 @@ func (m *model) undoes(r int) {
 // releases ends a client's lease, through its candado or another that lives.
 func (m *model) releases(r int, heard bool) {
 	self := m.scope.asks[r].candado
-	if m.nodes[self].dead {
+	if !m.nodes[self].works() {
 		self = 1 - self
 	}
 	own := m.release(r, self)
@@ -209,11 +214,21 @@ func (m *model) tends(c int, heard bool) {
 	}
 }
 
-// room reports whether requests of a candado wait.
+// looks is tending by a candado that has no request there: it knows of a lease
+// that has expired.
+func (m *model) looks(c int) {
+	_, own := m.look(c, [slots]bool{})
+	m.deliver(own)
+}
+
+// works reports whether the candado does anything.
+func (n *node) works() bool { return !n.dead && !n.frozen }
+
+// room reports whether requests of a candado wait, and are looked after.
 func (m *model) room(c int) bool {
 	for r := range m.slots {
 		if m.scope.asks[r].candado == c && (m.slots[r].phase == waits || m.slots[r].phase == returns) {
-			return !m.nodes[c].dead
+			return m.nodes[c].works()
 		}
 	}
 	return false
@@ -254,9 +269,9 @@ func (m *model) listens(c int) {
 // prompt reports whether nothing is left that is done within less than a tick.
 func (m *model) prompt() bool {
 	for r := range m.slots {
-		s, dead := &m.slots[r], m.dead(r)
+		s := &m.slots[r]
 		switch {
-		case dead:
+		case !m.works(r):
 		case s.message.kind != 0, s.news.kind != 0 && s.phase == waits, s.phase == returns, s.doubt && s.unsure == 0,
 			s.phase == asking && s.unsure == 0:
 			return false
@@ -270,8 +285,37 @@ func (m *model) prompt() bool {
 	return true
 }
 
-// passes is a tick.
-func (m *model) passes() {
+func (m *model) works(r int) bool { return m.nodes[m.scope.asks[r].candado].works() }
+
+func (m *model) frozen(r int) bool { return m.nodes[m.scope.asks[r].candado].frozen }
+
+// refused is a script at a server that takes no writes. It ends at its first
+// write, and has done nothing: but if it has told somebody before, that stays.
+func (m *model) refused(c int) {
+	before := m.state
+	m.looks(c)
+	after := m.state
+	m.state = before
+	for r := range m.slots {
+		m.slots[r].message = after.slots[r].message
+	}
+}
+
+// standsStill is a server that does nothing for a while. Candados may give their
+// subscriptions up meanwhile.
+func (m *model) standsStill(cut bool) {
+	for range modelStill {
+		m.passes(false)
+	}
+	for c := range m.nodes {
+		if n := m.nodes[c]; cut && n.works() && n.hears {
+			m.cut(c)
+		}
+	}
+}
+
+// passes is a tick, in which the server answered or not.
+func (m *model) passes(answered bool) {
 	down := func(left *int8) { *left = max(*left-1, 0) }
 	for r := range m.slots {
 		s := &m.slots[r]
@@ -288,10 +332,11 @@ func (m *model) passes() {
 	}
 	for c := range m.nodes {
 		n := &m.nodes[c]
-		n.tends = false
 		if n.known {
-			n.age = min(n.age+1, modelSilent+1)
+			n.mute = n.mute || n.frozen || answered && n.age > 0 && !n.tends
+			n.age = min(n.age+1, modelForgot+1)
 		}
+		n.tends = false
 	}
 	m.note(op{kind: opTick})
 	m.age()
@@ -343,8 +388,10 @@ func (m *model) actions() []action {
 	if m.prompt() {
 		late = 0
 	}
-	add(late, "a tick passes", func(m *model) { m.passes() })
-	add(late+1, "a tick passes, and the data are lost", func(m *model) { m.passes(); m.lose() })
+	add(late, "a tick passes", func(m *model) { m.passes(true) })
+	add(late+1, "a tick passes, and the data are lost", func(m *model) { m.passes(true); m.lose() })
+	add(1, "the server stands still", func(m *model) { m.standsStill(false) })
+	add(1, "the server stands still, and nobody listens any more", func(m *model) { m.standsStill(true) })
 	return all
 }
 
@@ -355,17 +402,26 @@ func (m *model) nodeActions(c int, add func(cost int8, what string, do func(m *m
 		add(0, "candado % tends", func(m *model) { m.tends(c, true) })
 		add(1, "candado % tends and hears nothing", func(m *model) { m.tends(c, false) })
 	}
+	if n.works() && !m.room(c) && m.head() >= 0 {
+		add(0, "candado % looks at the lock", func(m *model) { m.looks(c) })
+	}
+	if m.scope.broken == tellFirst && n.works() {
+		add(1, "candado % looks at a server that takes no writes", func(m *model) { m.refused(c) })
+	}
 	switch {
 	case n.dead && n.hears:
 		add(0, "the server sees that candado % is gone", func(m *model) { m.cut(c) })
+	case n.frozen:
+		add(0, "candado % goes on", func(m *model) { m.nodes[c].frozen = false })
 	case n.dead:
 	case n.hears:
 		add(1, "candado % loses its subscription", func(m *model) { m.cut(c) })
 	default:
 		add(0, "candado % subscribes again", func(m *model) { m.listens(c) })
 	}
-	if !n.dead && !m.nodes[1-c].dead {
+	if n.works() && m.nodes[1-c].works() {
 		add(1, "candado % dies", func(m *model) { m.dies(c) })
+		add(1, "candado % stands still", func(m *model) { m.nodes[c].frozen = true })
 	}
 }
 
@@ -375,7 +431,7 @@ func (m *model) slotActions(r int, add func(cost int8, what string, do func(m *m
 	if s.copyTill > 0 {
 		add(0, "request % arrives late", func(m *model) { m.arrives(r) })
 	}
-	if s.message.kind != 0 {
+	if s.message.kind != 0 && !m.frozen(r) {
 		add(0, "request % is heard of", func(m *model) { what := m.slots[r].message; m.slots[r].message = news8{}; m.tell(r, what) })
 		add(1, "request % has its message lost", func(m *model) { m.slots[r].message = news8{} })
 	}
@@ -383,7 +439,7 @@ func (m *model) slotActions(r int, add func(cost int8, what string, do func(m *m
 		add(0, "request % is released", func(m *model) { m.releases(r, true) })
 		add(1, "request % is released, unheard", func(m *model) { m.releases(r, false) })
 	}
-	if m.dead(r) {
+	if !m.works(r) {
 		return
 	}
 	if s.doubt {

@@ -41,6 +41,14 @@ const (
 	forgetCopies
 	returnAtOnce
 	doubtWaiters
+	tellFirst
+	grantUnheard
+	dropUntold
+	forgiveNobody
+	speakFirst
+	outsidersAreHasty
+	outsidersNeverJudge
+	outsidersPurge
 	mutations
 )
 
@@ -49,7 +57,9 @@ func (b mutation) String() string {
 		"grants are not provisional", "grants are not confirmed", "a confirm's reply is not looked at", "what was found late is trusted", "the silent are served",
 		"the last token is forgotten", "who returns stands at the end", "nobody tends", "who leaves stays in the queue",
 		"copies under way are forgotten",
-		"requests return beside their copies", "a request that waits is doubted"}[b]
+		"requests return beside their copies", "a request that waits is doubted",
+		"candados are told before a write was taken", "who neither listens nor speaks is served", "who does not listen is not served",
+		"nobody is forgiven", "who speaks is not silent with the others", "outsiders judge soon", "outsiders never judge", "outsiders take out the silent"}[b]
 }
 
 func (sc *scope) start() state {
@@ -92,40 +102,57 @@ func (m *model) unsound() string {
 
 // hopeless plays on without new faults, everything done in time, and holders
 // letting go. It returns what is wrong then: a request that waits and is not
-// granted, or something that is left.
+// granted, or something that is left. A candado that stands still goes on, or does
+// not: then the requests of the others are granted all the same.
 func (m *model) hopeless() string {
 	c := model{state: m.state, scope: m.scope}
-	c.faults = 0
+	still := false
+	for i := range c.nodes {
+		still = still || c.nodes[i].frozen
+		c.nodes[i].frozen = false
+	}
+	wrong := c.playsOn()
+	if wrong == "" && still {
+		c = model{state: m.state, scope: m.scope}
+		if wrong = c.playsOn(); wrong != "" {
+			wrong += ", while a candado stands still"
+		}
+	}
+	return wrong
+}
+
+func (m *model) playsOn() string {
+	m.faults = 0
 	var want [slots]bool
 	longest := int8(0)
-	for r := range c.slots {
-		s := &c.slots[r]
-		want[r] = s.phase == waits || s.phase == returns
+	for r := range m.slots {
+		s := &m.slots[r]
+		want[r] = m.works(r) && (s.phase == waits || s.phase == returns)
 		longest = max(longest, s.till)
 	}
-	// Whoever has died holds for as long as its lease lasts, and one that is first in the queue then holds provisionally.
-	ticks := longest + modelProvis + modelSilent + 2
+	// Whoever has died or stands still holds for as long as its lease lasts. One that is first in the queue then holds
+	// provisionally; only one of an exclusive lock does, since its candado is silent by the end of that. If nobody waits who
+	// could judge, it is forgotten.
+	ticks := longest + modelProvis + modelForgot + 1
 	for range ticks {
-		for c.settles(&want) {
-			if c.wrong != "" {
-				return "later, " + c.wrong
+		for m.settles(&want) {
+			if m.wrong != "" {
+				return "later, " + m.wrong
 			}
 		}
-		if want == [slots]bool{} && c.bare() {
+		if want == [slots]bool{} && m.bare() {
 			return ""
 		}
-		c.passes()
-		if wrong := c.unsound(); wrong != "" {
+		m.passes(true)
+		if wrong := m.unsound(); wrong != "" {
 			return "later, " + wrong
 		}
 	}
-	for r := range c.slots {
-		switch s := &c.slots[r]; {
+	for r := range m.slots {
+		switch s := &m.slots[r]; {
 		case want[r]:
 			return "a request waits for ever"
-		case s.queued && !c.tended():
-			continue // no candado is left to drop it: its keys expire
-		case s.queued || s.token != 0 || s.doubt:
+		case s.queued || s.token != 0 || s.doubt && m.works(r):
 			return "something is left for ever"
 		}
 	}
@@ -135,7 +162,8 @@ func (m *model) hopeless() string {
 // bare reports whether nothing of the requests is left, nor is to come.
 func (m *model) bare() bool {
 	for r := range m.slots {
-		if s := &m.slots[r]; s.queued || s.token != 0 || s.doubt || s.copyTill > 0 || s.phase != over && s.phase != idle {
+		s := &m.slots[r]
+		if s.queued || s.token != 0 || s.copyTill > 0 || m.works(r) && (s.doubt || s.phase != over && s.phase != idle) {
 			return false
 		}
 	}
@@ -149,7 +177,7 @@ func (m *model) tended() bool { return m.room(0) || m.room(1) }
 func (m *model) settles(want *[slots]bool) (some bool) {
 	for r := range m.slots {
 		s := &m.slots[r]
-		if s.message.kind != 0 {
+		if s.message.kind != 0 && !m.frozen(r) {
 			what := s.message
 			s.message, some = news8{}, true
 			m.tell(r, what)
@@ -158,7 +186,7 @@ func (m *model) settles(want *[slots]bool) (some bool) {
 			want[r], some = false, true
 			m.releases(r, true)
 		}
-		if m.dead(r) {
+		if !m.works(r) {
 			continue
 		}
 		switch {
@@ -179,7 +207,7 @@ func (m *model) settles(want *[slots]bool) (some bool) {
 	}
 	for c := range m.nodes {
 		n := &m.nodes[c]
-		if !n.dead && !n.hears {
+		if n.works() && !n.hears {
 			m.listens(c)
 			some = true
 		}
@@ -187,6 +215,15 @@ func (m *model) settles(want *[slots]bool) (some bool) {
 			m.tends(c, true)
 			some = true
 		}
+	}
+	if !some && !m.tended() && m.head() >= 0 {
+		before := m.state // somebody comes to the lock who does not wait there
+		for c := range m.nodes {
+			if m.nodes[c].works() {
+				m.looks(c)
+			}
+		}
+		some = m.state != before
 	}
 	return some
 }

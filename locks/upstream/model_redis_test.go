@@ -6,18 +6,23 @@ package upstream
 // model_check_test.go says what must hold, model_explore_test.go meets all
 // states, and model_replay_test.go plays paths of the model to the real scripts.
 //
-// Time goes in ticks of two seconds. Every request is made once. Times are
-// what remains, and tokens are reckoned from the clock, so that the states are
-// finitely many.
+// Time goes in ticks of a second and a half, so that the bounds of silence, which
+// include their ends, are whole ticks. Every request is made once. Times are what
+// remains, and tokens are reckoned from the clock, so that the states are finitely
+// many. That tending takes the requests of the dead out in steps needs more of them
+// than there are here, and so does serving that stops at MOST.
 
 const (
 	slots         = 3 // requests
 	candados      = 2
-	modelLease    = 3 // ticks of a TTL that needs to be confirmed
-	modelShort    = 1 // ticks of one that does not
-	modelProvis   = 2 // PROVISIONAL, in ticks
-	modelSilent   = 1 // SILENT, in whole ticks
-	modelTimeout  = 1 // the engine's time-out, in ticks
+	modelLease    = 4 // ticks of a TTL that needs to be confirmed
+	modelShort    = 2 // ticks of one that does not; not less than the time-out, or its client may be answered after its end
+	modelProvis   = 3 // PROVISIONAL, in ticks, rounded up
+	modelGap      = 1 // GAP, and the age of who is forgiven: SILENT - GRACE
+	modelSilent   = 2 // SILENT
+	modelForgot   = 3 // FORGOTTEN, rounded down
+	modelStill    = 2 // for how long a server stands still: a tick of silence before is FORGOTTEN with it
+	modelTimeout  = 2 // the engine's time-out, rounded up
 	modelClock    = 100
 	tokensOfATick = 8 // more than are minted in one
 )
@@ -77,11 +82,13 @@ const (
 
 // node is one candado.
 type node struct {
-	dead  bool
-	hears bool // it has a subscription, as the server sees it
-	known bool // it is among those who have said that they live
-	age   int8 // ticks since it said so
-	tends bool // it has tended in this tick
+	dead   bool
+	frozen bool // it does nothing for a while
+	hears  bool // it has a subscription, as the server sees it
+	known  bool // it is among those who have said that they live
+	age    int8 // ticks since it said so
+	mute   bool // it did not say so when it could have
+	tends  bool // it has tended in this tick
 }
 
 // state is everything, and comparable.
@@ -100,6 +107,7 @@ type model struct {
 	scope *scope
 	trace *[]op       // nil: nobody wants to know
 	sent  [slots]bool // what the script that runs has published
+	doubt bool        // the script that runs could not tell whether the first lives
 	wrong string      // what was seen to be wrong on the way
 }
 
@@ -109,8 +117,12 @@ func (m *model) fail(what string) {
 	}
 }
 
-// note records a script that was run; see model_replay_test.go.
+// note ends a script: it records that it was run; see model_replay_test.go.
 func (m *model) note(o op) {
+	if r := m.head(); r >= 0 && o.kind <= opTend && !m.doubt && m.admits(r) {
+		m.fail("a lock is left free although a request waits")
+	}
+	m.doubt = false
 	if m.trace != nil {
 		o.sent, o.after = m.sent, m.state
 		m.sent = [slots]bool{}
@@ -170,37 +182,107 @@ func (m *model) grant(r int, till int8, whole bool) {
 		}
 	}
 	s := &m.slots[r]
-	s.token, s.till, s.whole, s.passed, s.lost = token, till, whole, false, false
+	s.token, s.till, s.whole, s.passed = token, till, whole, false
+	s.lost = s.lost && (s.phase == holds || s.news.kind != 0 || s.message.kind != 0) // what was lost does not come back
 	m.last, m.latest, m.peak = token, int8(r)+1, max(m.peak, token)
 }
 
 func (m *model) dead(r int) bool { return m.nodes[m.scope.asks[r].candado].dead }
 
+// verdict is what a script finds about a candado.
+type verdict int8
+
+const (
+	dead   verdict = iota
+	unsure         // the caller can't tell whether it could speak
+	silent         // it lives, and said so a while ago
+	lively         // it has just said so
+)
+
+// forgive gives everybody time to speak, if nobody could.
+func (m *model) forgive() {
+	newest := int8(modelForgot + 1)
+	for _, n := range m.nodes {
+		if n.known {
+			newest = min(newest, n.age)
+		}
+	}
+	if newest <= modelGap || m.scope.broken == forgiveNobody {
+		return
+	}
+	for c := range m.nodes {
+		n := &m.nodes[c]
+		n.age = min(n.age, modelGap)
+	}
+}
+
+// lives judges a candado on behalf of the calling one.
+func (m *model) lives(self, c int) verdict {
+	n, caller := &m.nodes[c], &m.nodes[self]
+	switch {
+	case m.scope.broken == trustTheSilent, n.known && n.age <= modelGap:
+		return lively
+	case !caller.known:
+		bound := int8(modelForgot)
+		switch m.scope.broken {
+		case outsidersAreHasty:
+			bound = modelGap
+		case outsidersNeverJudge:
+			bound = modelForgot + 1
+		}
+		if n.known && n.age <= bound {
+			return unsure
+		}
+		return dead
+	case caller.age > modelGap:
+		m.forgive()
+	}
+	switch {
+	case n.known && n.age <= modelGap:
+		return lively
+	case n.known && n.age <= modelSilent:
+		return silent
+	}
+	return dead
+}
+
+// drops takes a request out of the queue that is not to be granted. Nobody who
+// speaks when he can loses his place so, however long the server stood still; but
+// an outsider, who can't know of that, takes nobody into account who was silent for
+// longer than FORGOTTEN.
+func (m *model) drops(self, r int) {
+	s, n := &m.slots[r], &m.nodes[m.scope.asks[r].candado]
+	if judge := m.nodes[self].known; s.present() && !n.dead && !n.mute && (judge || n.age <= modelForgot) {
+		m.fail("a request lost its place although its candado spoke whenever it could")
+	}
+	s.queued, s.passed = false, true
+}
+
 // serve grants what can be granted to those who wait. What the calling candado
 // is to be told of its own requests is returned.
 func (m *model) serve(self int) (own [slots]news8) {
 	for r := m.head(); r >= 0; r = m.head() {
-		s, c := &m.slots[r], m.scope.asks[r].candado
-		n := &m.nodes[c]
-		lives := n.known && n.age <= modelSilent
-		if m.scope.broken == trustTheSilent {
-			lives = true
-		}
-		if !lives {
-			s.queued, s.passed = false, true
-			continue
-		}
-		if !m.admits(r) {
+		if n, shared := m.holders(); n > 0 && !shared && m.scope.broken != ignoreHolders {
 			return own
 		}
-		s.queued = false
-		if c != self && !n.hears {
-			s.passed = true
+		s, c := &m.slots[r], m.scope.asks[r].candado
+		n := &m.nodes[c]
+		lives := m.lives(self, c)
+		if m.doubt = lives == unsure; m.doubt || lives > unsure && !m.admits(r) {
+			return own
+		}
+		told := c == self || n.hears
+		if lives == dead || !told && (lives == silent && m.scope.broken != grantUnheard || m.scope.broken == dropUntold) {
+			m.drops(self, r)
 			continue
 		}
-		if !(n.known && n.age <= modelSilent) {
+		// A dead candado's request holds provisionally, no longer: 4 s. It comes to
+		// that only if the candado listens, as the server sees it, or has just been
+		// heard of or forgiven.
+		if !n.known || n.age > modelSilent || !told && n.age > modelGap {
 			m.fail("a candado that is silent was granted a lease")
 		}
+		s.queued = false
 		ttl := m.scope.asks[r].ttl
 		till := min(ttl, modelProvis)
 		if m.scope.broken == grantWhole {
@@ -208,9 +290,10 @@ func (m *model) serve(self int) (own [slots]news8) {
 		}
 		m.grant(r, till, ttl <= modelProvis)
 		what := news8{newsGranted, s.token, till}
-		if c == self {
+		switch {
+		case c == self:
 			own[r] = what
-		} else {
+		case told:
 			s.message, m.sent[r] = what, true
 		}
 	}
@@ -222,12 +305,38 @@ func (m *model) serve(self int) (own [slots]news8) {
 func (m *model) quiet() {
 	if m.head() < 0 {
 		for c := range m.nodes {
-			m.nodes[c].known, m.nodes[c].age = false, 0
+			m.nodes[c].known, m.nodes[c].age, m.nodes[c].mute = false, 0, false
 		}
 	}
 }
 
-func (m *model) refresh(self int) { m.nodes[self].known, m.nodes[self].age = true, 0 }
+// catchUp is serve at the beginning of a script. Beside an exclusive lease there
+// is nothing to serve.
+func (m *model) catchUp(self int) (own [slots]news8) {
+	if n, shared := m.holders(); n > 0 && !shared {
+		return own
+	}
+	return m.serve(self)
+}
+
+// refresh says that a candado lives.
+func (m *model) refresh(self int) {
+	n := &m.nodes[self]
+	if m.scope.broken == speakFirst {
+		n.known, n.age = true, 0
+	}
+	m.forgive()
+	n.known, n.age, n.mute = true, 0, false
+}
+
+// merge adds what a script has to say of its caller's requests.
+func merge(own *[slots]news8, more [slots]news8) {
+	for r, n := range more {
+		if n.kind != 0 {
+			own[r] = n
+		}
+	}
+}
 
 // acquire is the script of that name, run for a request. At says that the
 // request is let in again. It returns the reply's status.
@@ -249,7 +358,7 @@ func (m *model) acquire(r int, at bool) (status int, own [slots]news8) {
 		m.grant(r, ask.ttl, true)
 		return statusDone, own
 	}
-	own = m.serve(self)
+	own = m.catchUp(self)
 	switch {
 	case s.token != 0:
 		s.till, s.whole = ask.ttl, true
@@ -267,8 +376,14 @@ func (m *model) acquire(r int, at bool) (status int, own [slots]news8) {
 		if !at {
 			s.first = s.place
 		}
+		first := m.head() < 0
 		s.queued, s.passed = true, false
-		m.refresh(self)
+		if first || !m.nodes[self].known {
+			m.refresh(self)
+		}
+		if at {
+			merge(&own, m.serve(self))
+		}
 		return statusWaits, own
 	}
 	m.grant(r, ask.ttl, true)
@@ -298,7 +413,7 @@ func (m *model) undo(r int) (own [slots]news8) {
 func (m *model) confirm(r int, token int8) (live bool, own [slots]news8) {
 	s := &m.slots[r]
 	stale := s.token == 0 || s.token != token
-	own = m.serve(m.scope.asks[r].candado)
+	own = m.catchUp(m.scope.asks[r].candado)
 	if live = !stale; live {
 		s.till, s.whole = m.scope.asks[r].ttl, true
 	}
@@ -310,14 +425,10 @@ func (m *model) confirm(r int, token int8) (live bool, own [slots]news8) {
 func (m *model) release(r, self int) (own [slots]news8) {
 	s := &m.slots[r]
 	stale := s.token == 0 || s.token != s.answer
-	own = m.serve(self)
+	own = m.catchUp(self)
 	if !stale {
 		s.token, s.till, s.whole = 0, 0, false
-		for i, n := range m.serve(self) {
-			if n.kind != 0 {
-				own[i] = n
-			}
-		}
+		merge(&own, m.serve(self))
 	}
 	m.note(op{kind: opRelease, slot: r, node: self, stale: stale, own: own})
 	return own
@@ -329,15 +440,8 @@ func (m *model) look(self int, asked [slots]bool) (fates [slots]int8, own [slots
 		m.refresh(self)
 	}
 	own = m.serve(self)
-	merge := func(more [slots]news8) {
-		for i, n := range more {
-			if n.kind != 0 {
-				own[i] = n
-			}
-		}
-	}
-	if dead := m.dropDead(); dead {
-		merge(m.serve(self))
+	if (asked != [slots]bool{} || m.scope.broken == outsidersPurge) && m.dropDead(self) {
+		merge(&own, m.serve(self))
 	}
 	for r := range m.slots {
 		switch s := m.slots[r]; {
@@ -353,18 +457,18 @@ func (m *model) look(self int, asked [slots]bool) (fates [slots]int8, own [slots
 }
 
 // dropDead takes the requests of silent candados out of the queue.
-func (m *model) dropDead() (some bool) {
+func (m *model) dropDead(self int) (some bool) {
 	if m.head() < 0 || m.scope.broken == trustTheSilent {
 		return false
 	}
 	for c := range m.nodes {
 		if n := &m.nodes[c]; n.known && n.age > modelSilent {
-			n.known, n.age, some = false, 0, true
+			n.known, n.age, some = false, 0, true // it stays mute
 		}
 	}
 	for r := range m.slots {
 		if s := &m.slots[r]; some && s.queued && !m.nodes[m.scope.asks[r].candado].known {
-			s.queued, s.passed = false, true
+			m.drops(self, r)
 		}
 	}
 	return some
@@ -379,7 +483,7 @@ func (m *model) lose() {
 		s.queued, s.token, s.till, s.whole = false, 0, 0, false
 	}
 	for c := range m.nodes {
-		m.nodes[c].known, m.nodes[c].age = false, 0
+		m.nodes[c].known, m.nodes[c].age, m.nodes[c].mute = false, 0, false
 	}
 	m.last, m.latest = 0, 0
 	m.note(op{kind: opLose})

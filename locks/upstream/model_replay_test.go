@@ -48,7 +48,7 @@ const (
 	opTick
 )
 
-const realTick = 2 * time.Second
+const realTick = 1500 * time.Millisecond
 
 // stage is a real server on which paths are played.
 type stage struct {
@@ -205,7 +205,7 @@ func (st *stage) play(o op) string {
 		status, _, own = st.run(st.scripts.confirm, self, slotNumber(o.slot), st.claim(o))
 	case opRelease:
 		st.serial++
-		_, _, own = st.run(st.scripts.release, o.node, fmt.Sprintf("%06d--", st.serial), st.claim(o), "", 0, 0)
+		_, _, own = st.run(st.scripts.release, o.node, fmt.Sprintf("%06d--", st.serial), st.claim(o), "", 0, 0, 0)
 	case opTend:
 		var args []any
 		for r, asked := range o.asked {
@@ -297,7 +297,7 @@ func (st *stage) differs(want state) string {
 	var fresh []int64
 	for r := range slots {
 		s, l := want.slots[r], leases[r]
-		if (l.token != 0) != (s.token != 0) || l.token != 0 && l.left != time.Duration(s.till)*realTick {
+		if left := (l.left + realTick - 1) / realTick; (l.token != 0) != (s.token != 0) || l.token != 0 && left != time.Duration(s.till) {
 			return fmt.Sprintf("the lease of request %d is %d for %v, the model's lasts for %v", r, l.token, l.left, time.Duration(s.till)*realTick)
 		}
 		if n := len(st.tokens[r]); l.token != 0 && (n == 0 || st.tokens[r][n-1] != l.token) {
@@ -320,7 +320,7 @@ func (st *stage) differs(want state) string {
 	}
 	for c, n := range want.nodes {
 		score, err := st.client.ZScore(ctx, stageKey+":c", nodeName(c)).Result()
-		age := min(int64((st.now.UnixMicro()-int64(score))/realTick.Microseconds()), modelSilent+1)
+		age := min(int64((st.now.UnixMicro()-int64(score))/realTick.Microseconds()), modelForgot+1)
 		if known := err == nil; known != n.known || known && age != int64(n.age) {
 			return fmt.Sprintf("candado %d was heard of %d ticks ago: %v; in the model %d, %v", c, age, known, n.age, n.known)
 		}
