@@ -110,6 +110,38 @@ func TestOutsiderTakesNobodyOutAfterAStandstill(t *testing.T) {
 	}
 }
 
+// After a standstill one candado may tend and release before another, whose
+// subscription broke meanwhile, has come to say anything.
+func TestWhoWasForgivenNeedNotListenAtOnce(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	e, w, _ := stoodByAt(t, s, time.Minute)
+	other, err := Open(Options{URL: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	second := other.waiting.join(locks.AcquireRequest{ID: "a", TTL: time.Minute, Wait: locks.Forever})
+	t.Cleanup(func() { other.waiting.part(second) })
+	if _, err := other.do(t.Context(), other.acquireCall(second.req, second.number, 0)); err != nil {
+		t.Fatal(err)
+	}
+	s.SetClock(3500 * time.Millisecond) // for longer than candados may be silent
+	if o := other.doAll(t.Context(), []*call{other.tendCall(visit{&room{id: "a"}, []*waiter{second}})})[0]; o.err != nil {
+		t.Fatal(o.err)
+	}
+	s.SetClock(3600 * time.Millisecond)
+	if _, err := other.Release(t.Context(), locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	v := visit{&room{id: "a"}, []*waiter{w}}
+	if _, err := e.tended(v, e.doAll(t.Context(), []*call{e.tendCall(v)})[0]); err != nil {
+		t.Fatal(err)
+	}
+	if what := <-w.news; what.kind != newsGranted || len(second.news) > 0 {
+		t.Errorf("the first is told %+v, and %d news are there for the second", what, len(second.news))
+	}
+}
+
 // Old news may find the request in the queue again: then another acquire would
 // only be a copy too many.
 func TestNewsOfALeaseThatIsOverSendNothing(t *testing.T) {
