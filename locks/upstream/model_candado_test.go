@@ -334,7 +334,7 @@ func (m *model) passes(answered bool) {
 		n := &m.nodes[c]
 		if n.known {
 			n.mute = n.mute || n.frozen || answered && n.age > 0 && !n.tends
-			n.age = min(n.age+1, modelForgot+1)
+			n.age = min(n.age+2, ageForgot+1)
 		}
 		n.tends = false
 	}

@@ -133,7 +133,7 @@ func (m *model) playsOn() string {
 	// Whoever has died or stands still holds for as long as its lease lasts. One that is first in the queue then holds
 	// provisionally; only one of an exclusive lock does, since its candado is silent by the end of that. If nobody waits who
 	// could judge, it is forgotten.
-	ticks := longest + modelProvis + modelForgot + 1
+	ticks := longest + modelProvis + ageForgot/2 + 1
 	for range ticks {
 		for m.settles(&want) {
 			if m.wrong != "" {

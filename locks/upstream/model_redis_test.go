@@ -6,10 +6,9 @@ package upstream
 // model_check_test.go says what must hold, model_explore_test.go meets all
 // states, and model_replay_test.go plays paths of the model to the real scripts.
 //
-// Time goes in ticks of a second and a half, so that the bounds of silence, which
-// include their ends, are whole ticks. Every request is made once. Times are what
-// remains, and tokens are reckoned from the clock, so that the states are finitely
-// many. That tending takes the requests of the dead out in steps needs more of them
+// Time goes in ticks of almost a second and a half: who speaks once in each is
+// within GAP. Every request is made once. Times are what remains, and tokens are
+// reckoned from the clock, so that the states are finitely many. That tending takes the requests of the dead out in steps needs more of them
 // than there are here, and so does serving that stops at MOST.
 
 const (
@@ -18,13 +17,19 @@ const (
 	modelLease    = 4 // ticks of a TTL that needs to be confirmed
 	modelShort    = 2 // ticks of one that does not; not less than the time-out, or its client may be answered after its end
 	modelProvis   = 3 // PROVISIONAL, in ticks, rounded up
-	modelGap      = 1 // GAP, and the age of who is forgiven: SILENT - GRACE
-	modelSilent   = 2 // SILENT
-	modelForgot   = 3 // FORGOTTEN, rounded down
-	modelStill    = 2 // for how long a server stands still: a tick of silence before is FORGOTTEN with it
+	modelStill    = 2 // for how long a server stands still: with a tick of silence before, less than FORGOTTEN
 	modelTimeout  = 2 // the engine's time-out, rounded up
 	modelClock    = 100
 	tokensOfATick = 8 // more than are minted in one
+)
+
+// How long ago a candado was heard of, in half ticks of 1.48 s: an even number if it
+// has spoken, an odd one if it was forgiven, which makes it half a second.
+const (
+	ageForgiven = 1 // SILENT - GRACE
+	ageGap      = 2 // the last age within GAP, 1.5 s
+	ageSilent   = 4 // the same, SILENT, 3 s
+	ageForgot   = 7 // the same, FORGOTTEN, 5 s
 )
 
 // slot is one request, wherever something is known of it.
@@ -86,7 +91,7 @@ type node struct {
 	frozen bool // it does nothing for a while
 	hears  bool // it has a subscription, as the server sees it
 	known  bool // it is among those who have said that they live
-	age    int8 // ticks since it said so
+	age    int8 // since it said so
 	mute   bool // it did not say so when it could have
 	tends  bool // it has tended in this tick
 }
@@ -201,18 +206,19 @@ const (
 
 // forgive gives everybody time to speak, if nobody could.
 func (m *model) forgive() {
-	newest := int8(modelForgot + 1)
+	newest := int8(ageForgot + 1)
 	for _, n := range m.nodes {
 		if n.known {
 			newest = min(newest, n.age)
 		}
 	}
-	if newest <= modelGap || m.scope.broken == forgiveNobody {
+	if newest <= ageGap || m.scope.broken == forgiveNobody {
 		return
 	}
 	for c := range m.nodes {
-		n := &m.nodes[c]
-		n.age = min(n.age, modelGap)
+		if n := &m.nodes[c]; n.known && n.age > ageForgiven {
+			n.age = ageForgiven
+		}
 	}
 }
 
@@ -220,27 +226,27 @@ func (m *model) forgive() {
 func (m *model) lives(self, c int) verdict {
 	n, caller := &m.nodes[c], &m.nodes[self]
 	switch {
-	case m.scope.broken == trustTheSilent, n.known && n.age <= modelGap:
+	case m.scope.broken == trustTheSilent, n.known && n.age <= ageGap:
 		return lively
 	case !caller.known:
-		bound := int8(modelForgot)
+		bound := int8(ageForgot)
 		switch m.scope.broken {
 		case outsidersAreHasty:
-			bound = modelGap
+			bound = ageGap
 		case outsidersNeverJudge:
-			bound = modelForgot + 1
+			bound = ageForgot + 1
 		}
 		if n.known && n.age <= bound {
 			return unsure
 		}
 		return dead
-	case caller.age > modelGap:
+	case caller.age > ageGap:
 		m.forgive()
 	}
 	switch {
-	case n.known && n.age <= modelGap:
+	case n.known && n.age <= ageGap:
 		return lively
-	case n.known && n.age <= modelSilent:
+	case n.known && n.age <= ageSilent:
 		return silent
 	}
 	return dead
@@ -252,7 +258,7 @@ func (m *model) lives(self, c int) verdict {
 // longer than FORGOTTEN.
 func (m *model) drops(self, r int) {
 	s, n := &m.slots[r], &m.nodes[m.scope.asks[r].candado]
-	if judge := m.nodes[self].known; s.present() && !n.dead && !n.mute && (judge || n.age <= modelForgot) {
+	if judge := m.nodes[self].known; s.present() && !n.dead && !n.mute && (judge || n.age <= ageForgot) {
 		m.fail("a request lost its place although its candado spoke whenever it could")
 	}
 	s.queued, s.passed = false, true
@@ -279,7 +285,7 @@ func (m *model) serve(self int) (own [slots]news8) {
 		// A dead candado's request holds provisionally, no longer: 4 s. It comes to
 		// that only if the candado listens, as the server sees it, or has just been
 		// heard of or forgiven.
-		if !n.known || n.age > modelSilent || !told && n.age > modelGap {
+		if !n.known || n.age > ageSilent || !told && n.age > ageGap {
 			m.fail("a candado that is silent was granted a lease")
 		}
 		s.queued = false
@@ -462,7 +468,7 @@ func (m *model) dropDead(self int) (some bool) {
 		return false
 	}
 	for c := range m.nodes {
-		if n := &m.nodes[c]; n.known && n.age > modelSilent {
+		if n := &m.nodes[c]; n.known && n.age > ageSilent {
 			n.known, n.age, some = false, 0, true // it stays mute
 		}
 	}

@@ -48,7 +48,10 @@ const (
 	opTick
 )
 
-const realTick = 1500 * time.Millisecond
+const (
+	realTick  = 1480 * time.Millisecond
+	realMeans = 100 * time.Microsecond // between one script and the next
+)
 
 // stage is a real server on which paths are played.
 type stage struct {
@@ -127,7 +130,7 @@ func (st *stage) begin(sc *scope) {
 			st.listen(c)
 		}
 	}
-	st.pass()
+	st.pass(realTick)
 }
 
 func (st *stage) listen(c int) {
@@ -151,8 +154,8 @@ func (st *stage) subscribed(c int, kind string) {
 	}
 }
 
-func (st *stage) pass() {
-	st.now = st.now.Add(realTick)
+func (st *stage) pass(d time.Duration) {
+	st.now = st.now.Add(d)
 	st.server.FreezeClock(st.now)
 }
 
@@ -224,8 +227,9 @@ func (st *stage) play(o op) string {
 	case opListen:
 		st.listen(o.node)
 	case opTick:
-		st.pass()
+		st.pass(realTick)
 	}
+	defer st.pass(realMeans)
 	if status != int64(o.status) {
 		return fmt.Sprintf("the status is %d, the model's %d", status, o.status)
 	}
@@ -320,12 +324,21 @@ func (st *stage) differs(want state) string {
 	}
 	for c, n := range want.nodes {
 		score, err := st.client.ZScore(ctx, stageKey+":c", nodeName(c)).Result()
-		age := min(int64((st.now.UnixMicro()-int64(score))/realTick.Microseconds()), modelForgot+1)
-		if known := err == nil; known != n.known || known && age != int64(n.age) {
-			return fmt.Sprintf("candado %d was heard of %d ticks ago: %v; in the model %d, %v", c, age, known, n.age, n.known)
+		age := ageCode(time.Duration(st.now.UnixMicro()-int64(score)) * time.Microsecond)
+		if known := err == nil; known != n.known || known && age != n.age {
+			return fmt.Sprintf("candado %d was of age %d: %v; in the model %d, %v", c, age, known, n.age, n.known)
 		}
 	}
 	return ""
+}
+
+// ageCode returns an age as the model has it.
+func ageCode(age time.Duration) int8 {
+	code := 2 * (age / realTick)
+	if age%realTick >= 10*time.Millisecond {
+		code++
+	}
+	return int8(min(code, ageForgot+1))
 }
 
 // order returns who stands in the queue.
