@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -139,6 +140,37 @@ func TestWhoWasForgivenNeedNotListenAtOnce(t *testing.T) {
 	}
 	if what := <-w.news; what.kind != newsGranted || len(second.news) > 0 {
 		t.Errorf("the first is told %+v, and %d news are there for the second", what, len(second.news))
+	}
+}
+
+// That nobody has spoken for a while may only mean that nobody has waited: it does
+// not bring the requests of a dead candado to the lock one after the other.
+func TestDeadCandadosRequestsAreNotServedInTurn(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	dead, _, release := stoodByAt(t, s, time.Minute)
+	other, err := Open(Options{URL: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	req := locks.AcquireRequest{ID: "a", TTL: time.Minute, Wait: 10 * time.Millisecond}
+	for range 20 {
+		if _, err := dead.do(t.Context(), dead.acquireCall(locks.AcquireRequest{ID: "a", TTL: time.Minute}, newNumber(), 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for tries := 0; ; tries++ {
+		s.SetClock(time.Duration(tries) * 4500 * time.Millisecond) // a lease that is not confirmed is over by then
+		_, err := other.Acquire(t.Context(), req)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, locks.ErrHeld) || tries > 4 {
+			t.Fatalf("after %d tries: %v", tries, err)
+		}
+		if tries == 0 {
+			release()
+		}
 	}
 }
 
