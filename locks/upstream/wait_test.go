@@ -174,6 +174,41 @@ func TestDeadCandadosRequestsAreNotServedInTurn(t *testing.T) {
 	}
 }
 
+// A candado's last word may be that of a request which has left since.
+func TestWhoEntersIsNotTakenForSilent(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	e, w, _ := stoodByAt(t, s, time.Minute)
+	other, err := Open(Options{URL: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	req := locks.AcquireRequest{ID: "a", TTL: time.Minute}
+	enter := func() number {
+		n := newNumber()
+		if r, err := other.do(t.Context(), other.acquireCall(req, n, 0)); err != nil || r.status != statusWaits {
+			t.Fatalf("a request enters with %+v, %v", r, err)
+		}
+		return n
+	}
+	tend := func(at time.Duration) {
+		s.SetClock(at)
+		if o := e.doAll(t.Context(), []*call{e.tendCall(visit{&room{id: "a"}, []*waiter{w}})})[0]; o.err != nil {
+			t.Fatal(o.err)
+		}
+	}
+	if _, err := other.do(t.Context(), other.undoCall("a", enter())); err != nil {
+		t.Fatal(err)
+	}
+	tend(1200 * time.Millisecond)
+	tend(2400 * time.Millisecond)
+	enter()
+	tend(3600 * time.Millisecond)
+	if i, err := e.Info(t.Context(), "a"); err != nil || i.Waiters != 2 {
+		t.Errorf("%d requests wait, %v; want 2", i.Waiters, err)
+	}
+}
+
 // Old news may find the request in the queue again: then another acquire would
 // only be a copy too many.
 func TestNewsOfALeaseThatIsOverSendNothing(t *testing.T) {

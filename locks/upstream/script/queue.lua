@@ -66,6 +66,13 @@ local function refresh()
   for _, k in ipairs({order, waiting, alive}) do redis.call('PEXPIRE', k, KEPT) end
 end
 
+-- How long ago a candado said that it lives, if that was within so many µs; else false.
+local function heard(candado, silent)
+  local said = redis.call('ZSCORE', alive, candado)
+  local age = said and now - said
+  return age and age <= silent and age >= -GAP and age -- a clock may be set back a little
+end
+
 -- Puts the calling candado's request into the queue, at a place that it had before (0: at the end). Returns the place.
 local function enter(from, place, mode, limit, span, who)
   if place == 0 then
@@ -75,16 +82,9 @@ local function enter(from, place, mode, limit, span, who)
   redis.call('ZADD', order, digits(place), from)
   redis.call('HSET', waiting, 'n' .. from, struct.pack(WAITER, mode, limit, span, self) .. who)
   if who ~= '' then redis.call('HSET', waiting, 'o' .. who, from) end
-  if not queued or not redis.call('ZSCORE', alive, self) then refresh() end
+  if not queued or not heard(self, GAP) then refresh() end -- its last word may be an earlier request's
   if not queued then queued, changed = true, true end
   return place
-end
-
--- How long ago a candado said that it lives, if that was within so many µs; else false.
-local function heard(candado, silent)
-  local said = redis.call('ZSCORE', alive, candado)
-  local age = said and now - said
-  return age and age <= silent and age >= -GAP and age -- a clock may be set back a little
 end
 
 -- How long ago a candado that lives has said so; false if it is dead. One that has nothing waiting here can't tell whether others could
