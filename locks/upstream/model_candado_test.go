@@ -304,6 +304,11 @@ func (m *model) refused(c int) {
 // standsStill is a server that does nothing for a while. Candados may give their
 // subscriptions up meanwhile.
 func (m *model) standsStill(cut bool) {
+	m.stood = true
+	for c := range m.nodes {
+		n := &m.nodes[c]
+		n.mute = n.mute || n.forgiven() // it is forgiven once, and had no time to speak: two standstills in a row may cost a place
+	}
 	for range modelStill {
 		m.passes(false)
 	}
@@ -320,7 +325,14 @@ func (m *model) passes(answered bool) {
 	for r := range m.slots {
 		s := &m.slots[r]
 		if s.token != 0 && s.till == 1 && m.scope.broken != neverExpire {
-			s.token, s.till, s.whole = 0, 1, false
+			n := &m.nodes[m.scope.asks[r].candado]
+			if !n.works() && !s.whole && !m.stood {
+				n.wastes = max(n.wastes, 1)
+				if s.late {
+					n.wastes = 2
+				}
+			}
+			s.token, s.till, s.whole, s.late = 0, 1, false, false
 			s.passed = s.passed || s.phase == waits || s.phase == asking
 		}
 		if s.phase == holds && s.left == 1 {
@@ -334,7 +346,9 @@ func (m *model) passes(answered bool) {
 		n := &m.nodes[c]
 		if n.known {
 			n.mute = n.mute || n.frozen || answered && n.age > 0 && !n.tends
-			n.age = min(n.age+2, ageForgot+1)
+			if n.age += 2; n.age > ageForgot+2 {
+				n.age -= 2
+			}
 		}
 		n.tends = false
 	}
@@ -374,7 +388,7 @@ func (m *model) actions() []action {
 	all := make([]action, 0, 24)
 	whom := 0
 	add := func(cost int8, what string, do func(m *model)) {
-		if cost <= m.faults {
+		if cost == 0 || cost <= m.faults && strings.Contains(what, m.scope.just) {
 			all = append(all, action{what, whom, cost, do})
 		}
 	}
@@ -412,7 +426,7 @@ func (m *model) nodeActions(c int, add func(cost int8, what string, do func(m *m
 	case n.dead && n.hears:
 		add(0, "the server sees that candado % is gone", func(m *model) { m.cut(c) })
 	case n.frozen:
-		add(0, "candado % goes on", func(m *model) { m.nodes[c].frozen = false })
+		add(0, "candado % goes on", func(m *model) { m.nodes[c].frozen, m.nodes[c].wastes = false, 0 })
 	case n.dead:
 	case n.hears:
 		add(1, "candado % loses its subscription", func(m *model) { m.cut(c) })

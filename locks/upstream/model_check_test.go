@@ -17,6 +17,7 @@ type scope struct {
 	count  int // of the requests that are made
 	asks   [slots]ask
 	faults int8
+	just   string // what the faults have in their names; empty: anything
 	broken mutation
 	least  int // states; fewer, and the search has not searched
 }
@@ -45,6 +46,8 @@ const (
 	grantUnheard
 	dropUntold
 	forgiveNobody
+	forgiveForEver
+	enterSilently
 	speakFirst
 	outsidersAreHasty
 	outsidersNeverJudge
@@ -59,7 +62,7 @@ func (b mutation) String() string {
 		"copies under way are forgotten",
 		"requests return beside their copies", "a request that waits is doubted",
 		"candados are told before a write was taken", "who neither listens nor speaks is served", "who does not listen is not served",
-		"nobody is forgiven", "who speaks is not silent with the others", "outsiders judge soon", "outsiders never judge", "outsiders take out the silent"}[b]
+		"nobody is forgiven", "who is silent is forgiven again", "who enters does not speak", "who speaks is not silent with the others", "outsiders judge soon", "outsiders never judge", "outsiders take out the silent"}[b]
 }
 
 func (sc *scope) start() state {
@@ -109,7 +112,7 @@ func (m *model) hopeless() string {
 	still := false
 	for i := range c.nodes {
 		still = still || c.nodes[i].frozen
-		c.nodes[i].frozen = false
+		c.nodes[i].frozen, c.nodes[i].wastes = false, 0
 	}
 	wrong := c.playsOn()
 	if wrong == "" && still {

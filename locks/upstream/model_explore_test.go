@@ -95,6 +95,9 @@ func scopes() []scope {
 		{name: "shared", count: 3, asks: [slots]ask{
 			{candado: 0, wait: true, shared: true, limit: 1, ttl: modelLease}, second, {candado: 0, shared: true, ttl: modelShort},
 		}, faults: 1, least: 35_000},
+		{name: "two of one candado wait, and one of another", count: 4, asks: [slots]ask{
+			{candado: 1, ttl: modelLease}, second, first, first,
+		}, faults: 1, just: "dies", least: 50_000},
 		{name: "three wait", count: 3, asks: [slots]ask{first, first, second}, faults: 1, least: 50_000},
 	}
 }

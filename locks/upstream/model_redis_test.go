@@ -12,7 +12,7 @@ package upstream
 // than there are here, and so does serving that stops at MOST.
 
 const (
-	slots         = 3 // requests
+	slots         = 4 // requests
 	candados      = 2
 	modelLease    = 4 // ticks of a TTL that needs to be confirmed
 	modelShort    = 2 // ticks of one that does not; not less than the time-out, or its client may be answered after its end
@@ -21,15 +21,6 @@ const (
 	modelTimeout  = 2 // the engine's time-out, rounded up
 	modelClock    = 100
 	tokensOfATick = 8 // more than are minted in one
-)
-
-// How long ago a candado was heard of, in half ticks of 1.48 s: an even number if it
-// has spoken, an odd one if it was forgiven, which makes it half a second.
-const (
-	ageForgiven = 1 // SILENT - GRACE
-	ageGap      = 2 // the last age within GAP, 1.5 s
-	ageSilent   = 4 // the same, SILENT, 3 s
-	ageForgot   = 7 // the same, FORGOTTEN, 5 s
 )
 
 // slot is one request, wherever something is known of it.
@@ -41,6 +32,7 @@ type slot struct {
 	token  int8 // of its live lease; 0: it has none
 	till   int8 // what remains of the lease
 	whole  bool // whether the lease was given its whole TTL
+	late   bool // whether the lease was made while its candado did nothing, and was forgiven that
 
 	// On the way:
 	message  news8 // published, and not yet heard
@@ -93,6 +85,7 @@ type node struct {
 	known  bool // it is among those who have said that they live
 	age    int8 // since it said so
 	mute   bool // it did not say so when it could have
+	wastes int8 // it does nothing, and a lease that was made for it has run out; 2: one that was made late
 	tends  bool // it has tended in this tick
 }
 
@@ -103,6 +96,7 @@ type state struct {
 	last   int8 // the record's last token
 	latest int8 // 1 + the slot that was granted last
 	peak   int8 // the highest token ever
+	stood  bool // the server stood still once
 	faults int8 // that may still happen
 }
 
@@ -194,64 +188,6 @@ func (m *model) grant(r int, till int8, whole bool) {
 
 func (m *model) dead(r int) bool { return m.nodes[m.scope.asks[r].candado].dead }
 
-// verdict is what a script finds about a candado.
-type verdict int8
-
-const (
-	dead   verdict = iota
-	unsure         // the caller can't tell whether it could speak
-	silent         // it lives, and said so a while ago
-	lively         // it has just said so
-)
-
-// forgive gives everybody time to speak, if nobody could.
-func (m *model) forgive() {
-	newest := int8(ageForgot + 1)
-	for _, n := range m.nodes {
-		if n.known {
-			newest = min(newest, n.age)
-		}
-	}
-	if newest <= ageGap || m.scope.broken == forgiveNobody {
-		return
-	}
-	for c := range m.nodes {
-		if n := &m.nodes[c]; n.known && n.age > ageForgiven {
-			n.age = ageForgiven
-		}
-	}
-}
-
-// lives judges a candado on behalf of the calling one.
-func (m *model) lives(self, c int) verdict {
-	n, caller := &m.nodes[c], &m.nodes[self]
-	switch {
-	case m.scope.broken == trustTheSilent, n.known && n.age <= ageGap:
-		return lively
-	case !caller.known:
-		bound := int8(ageForgot)
-		switch m.scope.broken {
-		case outsidersAreHasty:
-			bound = ageGap
-		case outsidersNeverJudge:
-			bound = ageForgot + 1
-		}
-		if n.known && n.age <= bound {
-			return unsure
-		}
-		return dead
-	case caller.age > ageGap:
-		m.forgive()
-	}
-	switch {
-	case n.known && n.age <= ageGap:
-		return lively
-	case n.known && n.age <= ageSilent:
-		return silent
-	}
-	return dead
-}
-
 // drops takes a request out of the queue that is not to be granted. Nobody who
 // speaks when he can loses his place so, however long the server stood still; but
 // an outsider, who can't know of that, takes nobody into account who was silent for
@@ -288,6 +224,11 @@ func (m *model) serve(self int) (own [slots]news8) {
 		if !n.known || n.age > ageSilent || !told && n.age > ageGap {
 			m.fail("a candado that is silent was granted a lease")
 		}
+		// One that does nothing has the lock for one lease's provisional time after its last word, and for one more after
+		// it was forgiven; several shared ones count as one. Its other requests are dropped.
+		if n.wastes == 2 || n.wastes == 1 && !n.forgiven() {
+			m.fail("a candado that does nothing holds again and again")
+		}
 		s.queued = false
 		ttl := m.scope.asks[r].ttl
 		till := min(ttl, modelProvis)
@@ -295,6 +236,7 @@ func (m *model) serve(self int) (own [slots]news8) {
 			till = ttl
 		}
 		m.grant(r, till, ttl <= modelProvis)
+		s.late = n.forgiven() && !n.works()
 		what := news8{newsGranted, s.token, till}
 		switch {
 		case c == self:
@@ -323,16 +265,6 @@ func (m *model) catchUp(self int) (own [slots]news8) {
 		return own
 	}
 	return m.serve(self)
-}
-
-// refresh says that a candado lives.
-func (m *model) refresh(self int) {
-	n := &m.nodes[self]
-	if m.scope.broken == speakFirst {
-		n.known, n.age = true, 0
-	}
-	m.forgive()
-	n.known, n.age, n.mute = true, 0, false
 }
 
 // merge adds what a script has to say of its caller's requests.
@@ -384,9 +316,10 @@ func (m *model) acquire(r int, at bool) (status int, own [slots]news8) {
 		}
 		first := m.head() < 0
 		s.queued, s.passed = true, false
-		if first || !m.nodes[self].known {
+		if n := m.nodes[self]; first || !n.known || n.age > ageGap && m.scope.broken != enterSilently {
 			m.refresh(self)
 		}
+		m.nodes[self].mute = false
 		if at {
 			merge(&own, m.serve(self))
 		}
