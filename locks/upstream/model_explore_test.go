@@ -105,6 +105,7 @@ func scopes() []scope {
 func TestEveryReachableStateOfTheProtocol(t *testing.T) {
 	for _, sc := range scopes() {
 		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
 			if os.Getenv("CANDADO_EXPLORE") == "deep" {
 				sc.faults++ // ten times as many states
 			}
@@ -122,17 +123,19 @@ func TestEveryReachableStateOfTheProtocol(t *testing.T) {
 
 // Checks that find nothing in a broken protocol would prove nothing.
 func TestChecksFindABrokenProtocol(t *testing.T) {
+	world := map[mutation]int{ // in which each is found soonest; those that are not here: the first
+		trustTheFound: 1, skipQueue: 1, speakFirst: 1, tellFirst: 1, outsidersPurge: 1, forgiveForEver: 3, enterSilently: 3, forgetPlace: 4,
+	}
 	for broken := nothing + 1; broken < mutations; broken++ {
 		t.Run(broken.String(), func(t *testing.T) {
 			t.Parallel()
-			for _, sc := range scopes() {
-				sc.broken = broken
-				if f := sc.explore(); f.wrong != "" {
-					t.Logf("after %d states: %s, after %s", f.states, f.wrong, strings.Join(f.path, "; "))
-					return
-				}
+			sc := scopes()[world[broken]]
+			sc.broken = broken
+			f := sc.explore()
+			if f.wrong == "" {
+				t.Fatal("all states are in order")
 			}
-			t.Fatal("all states are in order")
+			t.Logf("after %d states: %s, after %s", f.states, f.wrong, strings.Join(f.path, "; "))
 		})
 	}
 }
