@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -12,7 +13,13 @@ import (
 // holds, and which nothing is done for but what the test does.
 func stoodBy(t *testing.T, ttl time.Duration) (e *Engine, w *waiter, release func()) {
 	t.Helper()
-	e, err := Open(Options{URL: redistest.Start(t).URL()})
+	return stoodByAt(t, redistest.Start(t), ttl)
+}
+
+// stoodByAt is stoodBy at that server.
+func stoodByAt(t *testing.T, s *redistest.Server, ttl time.Duration) (e *Engine, w *waiter, release func()) {
+	t.Helper()
+	e, err := Open(Options{URL: s.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +83,129 @@ func TestRequestReturnsOnlyOnceNoCopyOfItCanCome(t *testing.T) {
 	lease, ended, err := e.enter(t.Context(), w)
 	if lease.Token == 0 || !ended || err != nil {
 		t.Fatalf("with no copy to come, the request came to %+v, %v, %v", lease, ended, err)
+	}
+}
+
+// A candado that has nothing waiting, and looks at a lease that has expired, can't
+// tell whether others could speak meanwhile.
+func TestOutsiderTakesNobodyOutAfterAStandstill(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	e, w, _ := stoodByAt(t, s, time.Minute)
+	other, err := Open(Options{URL: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	s.SetClock(3500 * time.Millisecond) // for longer than candados may be silent
+	for _, v := range []visit{{&room{id: "a"}, nil}, {&room{id: "a"}, []*waiter{w}}} {
+		by := other
+		if len(v.asked) > 0 {
+			by = e
+		}
+		if o := by.doAll(t.Context(), []*call{by.tendCall(v)})[0]; o.err != nil {
+			t.Fatal(o.err)
+		}
+		if i, err := e.Info(t.Context(), "a"); err != nil || i.Waiters != 1 {
+			t.Fatalf("%d requests wait, %v; want 1", i.Waiters, err)
+		}
+	}
+}
+
+// After a standstill one candado may tend and release before another, whose
+// subscription broke meanwhile, has come to say anything.
+func TestWhoWasForgivenNeedNotListenAtOnce(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	e, w, _ := stoodByAt(t, s, time.Minute)
+	other, err := Open(Options{URL: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	second := other.waiting.join(locks.AcquireRequest{ID: "a", TTL: time.Minute, Wait: locks.Forever})
+	t.Cleanup(func() { other.waiting.part(second) })
+	if _, err := other.do(t.Context(), other.acquireCall(second.req, second.number, 0)); err != nil {
+		t.Fatal(err)
+	}
+	s.SetClock(3500 * time.Millisecond) // for longer than candados may be silent
+	if o := other.doAll(t.Context(), []*call{other.tendCall(visit{&room{id: "a"}, []*waiter{second}})})[0]; o.err != nil {
+		t.Fatal(o.err)
+	}
+	s.SetClock(3600 * time.Millisecond)
+	if _, err := other.Release(t.Context(), locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	v := visit{&room{id: "a"}, []*waiter{w}}
+	if _, err := e.tended(v, e.doAll(t.Context(), []*call{e.tendCall(v)})[0]); err != nil {
+		t.Fatal(err)
+	}
+	if what := <-w.news; what.kind != newsGranted || len(second.news) > 0 {
+		t.Errorf("the first is told %+v, and %d news are there for the second", what, len(second.news))
+	}
+}
+
+// That nobody has spoken for a while may only mean that nobody has waited: it does
+// not bring the requests of a dead candado to the lock one after the other.
+func TestDeadCandadosRequestsAreNotServedInTurn(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	dead, _, release := stoodByAt(t, s, time.Minute)
+	other, err := Open(Options{URL: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	req := locks.AcquireRequest{ID: "a", TTL: time.Minute, Wait: 10 * time.Millisecond}
+	for range 20 {
+		if _, err := dead.do(t.Context(), dead.acquireCall(locks.AcquireRequest{ID: "a", TTL: time.Minute}, newNumber(), 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for tries := 0; ; tries++ {
+		s.SetClock(time.Duration(tries) * 4500 * time.Millisecond) // a lease that is not confirmed is over by then
+		_, err := other.Acquire(t.Context(), req)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, locks.ErrHeld) || tries > 4 {
+			t.Fatalf("after %d tries: %v", tries, err)
+		}
+		if tries == 0 {
+			release()
+		}
+	}
+}
+
+// A candado's last word may be that of a request which has left since.
+func TestWhoEntersIsNotTakenForSilent(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	e, w, _ := stoodByAt(t, s, time.Minute)
+	other, err := Open(Options{URL: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	req := locks.AcquireRequest{ID: "a", TTL: time.Minute}
+	enter := func() number {
+		n := newNumber()
+		if r, err := other.do(t.Context(), other.acquireCall(req, n, 0)); err != nil || r.status != statusWaits {
+			t.Fatalf("a request enters with %+v, %v", r, err)
+		}
+		return n
+	}
+	tend := func(at time.Duration) {
+		s.SetClock(at)
+		if o := e.doAll(t.Context(), []*call{e.tendCall(visit{&room{id: "a"}, []*waiter{w}})})[0]; o.err != nil {
+			t.Fatal(o.err)
+		}
+	}
+	if _, err := other.do(t.Context(), other.undoCall("a", enter())); err != nil {
+		t.Fatal(err)
+	}
+	tend(1200 * time.Millisecond)
+	tend(2400 * time.Millisecond)
+	enter()
+	tend(3600 * time.Millisecond)
+	if i, err := e.Info(t.Context(), "a"); err != nil || i.Waiters != 2 {
+		t.Errorf("%d requests wait, %v; want 2", i.Waiters, err)
 	}
 }
 

@@ -12,7 +12,7 @@ local KEPT = 60000          -- ms that the keys outlive the last word from a can
 local SILENT = 3000000      -- µs after which a candado that has said nothing is taken for dead
 local FORGOTTEN = 5000000   -- the same, in the eyes of a candado that has no request waiting
 local GAP = 1500000         -- µs within which each says so, if it can
-local GRACE = 1500000       -- µs that candados have to speak once they can again
+local GRACE = 2500000       -- µs that candados have to speak once they can again; for the first of them, SILENT - GRACE before GAP, as if they had just spoken
 local PROVISIONAL = 4000000 -- µs that a granted lease lasts until its candado confirms that it was heard of
 local MOST = 256            -- waiters that one script serves: others want to use the server too
 local order, waiting, alive = key .. ':q', key .. ':n', key .. ':c'
@@ -47,13 +47,15 @@ local function leave(from, w)
 end
 
 -- If nobody could say that he lives, because this server stood still or its clock was set, silence proves nothing: then each gets
--- a little time to say so.
+-- a little time to say so. But it may also be that nobody who lives had anything to say it for: so each is forgiven once until he speaks,
+-- or the dead would be served one after the other. Half a microsecond marks who was.
 local function forgive()
   local all = redis.call('ZREVRANGE', alive, 0, -1, 'WITHSCORES')
   if math.abs(all[2] and now - all[2] or 0) <= GAP then return end
   local said = now - SILENT + GRACE
   for i = 1, #all, 2 do
-    if tonumber(all[i + 1]) < said or tonumber(all[i + 1]) > now then redis.call('ZADD', alive, said, all[i]) end
+    local word = tonumber(all[i + 1])
+    if word < said and word % 1 == 0 or word > now then redis.call('ZADD', alive, said + 0.5, all[i]) end
   end
 end
 
@@ -62,6 +64,13 @@ local function refresh()
   forgive() -- first: who speaks first must not make the others look dead
   redis.call('ZADD', alive, now, self)
   for _, k in ipairs({order, waiting, alive}) do redis.call('PEXPIRE', k, KEPT) end
+end
+
+-- How long ago a candado said that it lives, if that was within so many µs; else false.
+local function heard(candado, silent)
+  local said = redis.call('ZSCORE', alive, candado)
+  local age = said and now - said
+  return age and age <= silent and age >= -GAP and age -- a clock may be set back a little
 end
 
 -- Puts the calling candado's request into the queue, at a place that it had before (0: at the end). Returns the place.
@@ -73,16 +82,9 @@ local function enter(from, place, mode, limit, span, who)
   redis.call('ZADD', order, digits(place), from)
   redis.call('HSET', waiting, 'n' .. from, struct.pack(WAITER, mode, limit, span, self) .. who)
   if who ~= '' then redis.call('HSET', waiting, 'o' .. who, from) end
-  if not queued or not redis.call('ZSCORE', alive, self) then refresh() end
+  if not queued or not heard(self, GAP) then refresh() end -- its last word may be an earlier request's
   if not queued then queued, changed = true, true end
   return place
-end
-
--- How long ago a candado said that it lives, if that was within so many µs; else false.
-local function heard(candado, silent)
-  local said = redis.call('ZSCORE', alive, candado)
-  local age = said and now - said
-  return age and age <= silent and age >= -GAP and age -- a clock may be set back a little
 end
 
 -- How long ago a candado that lives has said so; false if it is dead. One that has nothing waiting here can't tell whether others could

@@ -10,8 +10,9 @@ settle()
 serve()
 
 -- Requests of a candado that has died are dropped once they are first (serve). They also count, so they are looked for from the front to
--- the back, some in each script; 'w' in :n is how far that has come.
-if queued then
+-- the back, some in each script; 'w' in :n is how far that has come. Only one who has just said that he lives does so: then those who could
+-- not have been forgiven.
+if queued and #ARGV > 3 then
   local dead = redis.call('ZRANGEBYSCORE', alive, '-inf', digits(now - SILENT - 1))
   if #dead > 0 then
     redis.call('ZREM', alive, unpack(dead))
