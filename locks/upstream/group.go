@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,6 +22,22 @@ const together = 256
 type outcome struct {
 	reply reply
 	err   error
+}
+
+// inGroups does many requests, together of them in one round trip, and returns
+// what each came to, in their order.
+func inGroups[Q, R any](ctx context.Context, e *Engine, reqs []Q, ask func(Q) *call, read func(Q, outcome) R) []R {
+	results := make([]R, 0, len(reqs))
+	for group := range slices.Chunk(reqs, together) {
+		calls := make([]*call, len(group))
+		for i, req := range group {
+			calls[i] = ask(req)
+		}
+		for i, o := range e.doAll(ctx, calls) {
+			results = append(results, read(group[i], o))
+		}
+	}
+	return results
 }
 
 // doAll is do for many calls, which go to the server together and in no

@@ -3,7 +3,6 @@ package upstream
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/goodjobtech/candado/locks"
 )
@@ -50,16 +49,8 @@ func (e *Engine) renewed(req locks.HeartbeatRequest, r reply, err error) (locks.
 // Renew implements locks.Engine. The requests go to the server in groups of
 // 256, each group in one round trip.
 func (e *Engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {
-	results := make([]locks.Renewed, 0, len(reqs))
-	for group := range slices.Chunk(reqs, together) {
-		calls := make([]*call, len(group))
-		for i, req := range group {
-			calls[i] = e.heartbeatCall(req)
-		}
-		for i, o := range e.doAll(ctx, calls) {
-			lease, err := e.renewed(group[i], o.reply, o.err)
-			results = append(results, locks.Renewed{Lease: lease, Err: err})
-		}
-	}
-	return results
+	return inGroups(ctx, e, reqs, e.heartbeatCall, func(req locks.HeartbeatRequest, o outcome) (r locks.Renewed) {
+		r.Lease, r.Err = e.renewed(req, o.reply, o.err)
+		return r
+	})
 }

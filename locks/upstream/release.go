@@ -3,7 +3,6 @@ package upstream
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/goodjobtech/candado/locks"
 )
@@ -46,16 +45,8 @@ func released(req locks.ReleaseRequest, r reply, err error) (locks.Released, err
 // ReleaseAll implements locks.Engine. The requests go to the server in groups of
 // 256, each group in one round trip.
 func (e *Engine) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
-	results := make([]locks.ReleaseResult, 0, len(reqs))
-	for group := range slices.Chunk(reqs, together) {
-		calls := make([]*call, len(group))
-		for i, req := range group {
-			calls[i] = e.releaseCall(req)
-		}
-		for i, o := range e.doAll(ctx, calls) {
-			r, err := released(group[i], o.reply, o.err)
-			results = append(results, locks.ReleaseResult{Released: r, Err: err})
-		}
-	}
-	return results
+	return inGroups(ctx, e, reqs, e.releaseCall, func(req locks.ReleaseRequest, o outcome) (r locks.ReleaseResult) {
+		r.Released, r.Err = released(req, o.reply, o.err)
+		return r
+	})
 }
