@@ -90,15 +90,15 @@ func scopes() []scope {
 	second := ask{candado: 1, wait: true, ttl: modelLease}
 	short := ask{candado: 0, wait: true, ttl: modelShort}
 	return []scope{
-		{name: "two and more faults", count: 2, asks: [slots]ask{first, second}, faults: 2, least: 15_000},
-		{name: "one comes and two wait", count: 3, asks: [slots]ask{{candado: 0, ttl: modelLease}, short, second}, faults: 1, least: 40_000},
+		{name: "two and more faults", count: 2, asks: [slots]ask{first, second}, faults: 2, least: 60_000},
+		{name: "one comes and two wait", count: 3, asks: [slots]ask{{candado: 0, ttl: modelLease}, short, second}, faults: 1, least: 90_000},
 		{name: "shared", count: 3, asks: [slots]ask{
 			{candado: 0, wait: true, shared: true, limit: 1, ttl: modelLease}, second, {candado: 0, shared: true, ttl: modelShort},
-		}, faults: 1, least: 35_000},
+		}, faults: 1, least: 90_000},
 		{name: "two of one candado wait, and one of another", count: 4, asks: [slots]ask{
 			{candado: 1, ttl: modelLease}, second, first, first,
-		}, faults: 1, just: "dies", least: 50_000},
-		{name: "three wait", count: 3, asks: [slots]ask{first, first, second}, faults: 1, least: 50_000},
+		}, faults: 1, just: "dies", least: 105_000},
+		{name: "three wait", count: 3, asks: [slots]ask{first, first, second}, faults: 1, least: 105_000},
 	}
 }
 
