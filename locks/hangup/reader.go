@@ -5,6 +5,7 @@ package hangup
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -18,6 +19,9 @@ const leastRead = 128
 // patience is for how long a client may have sent more than is read ahead, and
 // can't be looked at behind it, before it is taken to be gone.
 const patience = 5 * time.Second
+
+// glance is how often the state of such a client's connection is looked at.
+const glance = 100 * time.Millisecond
 
 // Reader reads a connection, of which it may have read a part ahead. It belongs
 // to the goroutine that serves the connection.
@@ -84,6 +88,9 @@ func (r *Reader) Watch(gone func()) (stop func() bool) {
 		if !r.left() {
 			r.readNow() // it may have left just before the deadline was set
 		}
+		if !r.left() && r.full() && r.closing() {
+			r.err = io.ErrUnexpectedEOF
+		}
 		if len(r.buf) == 0 {
 			r.buf = nil
 		}
@@ -103,15 +110,7 @@ func (r *Reader) full() bool { return len(r.buf) >= r.max }
 func (r *Reader) readAhead(stopped <-chan struct{}) bool {
 	for !r.left() {
 		if r.full() {
-			timer := time.NewTimer(patience)
-			defer timer.Stop()
-			select {
-			case <-stopped:
-				return true
-			case <-timer.C:
-				r.over = true
-				return false
-			}
+			return r.lookOn(stopped)
 		}
 		n, err := r.conn.Read(r.room())
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -121,6 +120,28 @@ func (r *Reader) readAhead(stopped <-chan struct{}) bool {
 		r.took(n, err)
 	}
 	return false
+}
+
+// lookOn watches a client that has sent as much as is read ahead. It returns true
+// once stopped is closed.
+func (r *Reader) lookOn(stopped <-chan struct{}) bool {
+	look, end := time.NewTicker(glance), time.NewTimer(patience)
+	defer look.Stop()
+	defer end.Stop()
+	for {
+		select {
+		case <-stopped:
+			return true
+		case <-end.C:
+			r.over = true
+			return false
+		case <-look.C:
+			if r.closing() {
+				r.err = io.ErrUnexpectedEOF // what it sent last is thrown away
+				return false
+			}
+		}
+	}
 }
 
 // room returns where the next bytes go. The buffer must not be full.

@@ -3,6 +3,7 @@ package hangup_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -203,4 +204,40 @@ func TestWatchLeavesNoDeadlineBehind(t *testing.T) {
 		}()
 		read(t, r, []byte("late"))
 	})
+}
+
+// A client that has sent more than is read ahead, and leaves, is gone at the next
+// look, or at the stop.
+func TestClientThatLeavesBehindAFullBufferIsGone(t *testing.T) {
+	for name, leave := range map[string]func(*net.TCPConn){
+		"closes":          func(c *net.TCPConn) { _ = c.Close() },
+		"closes its half": func(c *net.TCPConn) { _ = c.CloseWrite() },
+		"resets":          func(c *net.TCPConn) { _ = c.SetLinger(0); _ = c.Close() },
+	} {
+		for _, stops := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", stopped ", stops), func(t *testing.T) {
+				client, server := pair(t)
+				r := hangup.NewReader(server, 1000)
+				gone := make(chan bool, 1)
+				stop := r.Watch(func() { gone <- true })
+				write(t, client, make([]byte, 5000))
+				leave(client)
+				if !stops {
+					select {
+					case <-gone:
+					case <-time.After(3 * time.Second):
+						t.Error("the client is not found gone")
+					}
+				}
+				for end := time.Now().Add(3 * time.Second); !stop(); stop = r.Watch(func() {}) {
+					if time.Now().After(end) {
+						t.Fatal("stop says that the client is there")
+					}
+				}
+				if r.Overrun() {
+					t.Error("the client is said to have sent too much")
+				}
+			})
+		}
+	}
 }
