@@ -81,3 +81,13 @@ func (m *model) refresh(self int) {
 	m.forgive()
 	n.known, n.age, n.mute = true, 0, false
 }
+
+// goesOn ends a candado's standstill.
+func (m *model) goesOn(c int) {
+	m.nodes[c].frozen, m.nodes[c].wastes = false, 0
+	for r := range m.slots {
+		if m.scope.asks[r].candado == c {
+			m.slots[r].vain = 0
+		}
+	}
+}

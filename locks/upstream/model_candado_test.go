@@ -304,7 +304,7 @@ func (m *model) refused(c int) {
 // standsStill is a server that does nothing for a while. Candados may give their
 // subscriptions up meanwhile.
 func (m *model) standsStill(cut bool) {
-	m.stood = true
+	m.later = true
 	for c := range m.nodes {
 		n := &m.nodes[c]
 		n.mute = n.mute || n.forgiven() // it is forgiven once, and had no time to speak: two standstills in a row may cost a place
@@ -326,13 +326,10 @@ func (m *model) passes(answered bool) {
 		s := &m.slots[r]
 		if s.token != 0 && s.till == 1 && m.scope.broken != neverExpire {
 			n := &m.nodes[m.scope.asks[r].candado]
-			if !n.works() && !s.whole && !m.stood {
-				n.wastes = max(n.wastes, 1)
-				if s.late {
-					n.wastes = 2
-				}
+			if !n.works() && !m.later {
+				n.wastes = max(n.wastes, s.vain)
 			}
-			s.token, s.till, s.whole, s.late = 0, 1, false, false
+			s.token, s.till, s.whole, s.vain = 0, 1, false, 0
 			s.passed = s.passed || s.phase == waits || s.phase == asking
 		}
 		if s.phase == holds && s.left == 1 {
@@ -426,7 +423,7 @@ func (m *model) nodeActions(c int, add func(cost int8, what string, do func(m *m
 	case n.dead && n.hears:
 		add(0, "the server sees that candado % is gone", func(m *model) { m.cut(c) })
 	case n.frozen:
-		add(0, "candado % goes on", func(m *model) { m.nodes[c].frozen, m.nodes[c].wastes = false, 0 })
+		add(0, "candado % goes on", func(m *model) { m.goesOn(c) })
 	case n.dead:
 	case n.hears:
 		add(1, "candado % loses its subscription", func(m *model) { m.cut(c) })

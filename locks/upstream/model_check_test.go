@@ -112,7 +112,7 @@ func (m *model) hopeless() string {
 	still := false
 	for i := range c.nodes {
 		still = still || c.nodes[i].frozen
-		c.nodes[i].frozen, c.nodes[i].wastes = false, 0
+		c.goesOn(i)
 	}
 	wrong := c.playsOn()
 	if wrong == "" && still {

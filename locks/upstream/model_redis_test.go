@@ -32,7 +32,7 @@ type slot struct {
 	token  int8 // of its live lease; 0: it has none
 	till   int8 // what remains of the lease
 	whole  bool // whether the lease was given its whole TTL
-	late   bool // whether the lease was made while its candado did nothing, and was forgiven that
+	vain   int8 // 1: the lease was made from the queue while its candado did nothing; 2: and was forgiven that
 
 	// On the way:
 	message  news8 // published, and not yet heard
@@ -85,7 +85,7 @@ type node struct {
 	known  bool // it is among those who have said that they live
 	age    int8 // since it said so
 	mute   bool // it did not say so when it could have
-	wastes int8 // it does nothing, and a lease that was made for it has run out; 2: one that was made late
+	wastes int8 // it does nothing, and such a lease of its requests has run out: the highest vain of them
 	tends  bool // it has tended in this tick
 }
 
@@ -96,7 +96,7 @@ type state struct {
 	last   int8 // the record's last token
 	latest int8 // 1 + the slot that was granted last
 	peak   int8 // the highest token ever
-	stood  bool // the server stood still once
+	later  bool // somebody's last word counted later than it was said: the server stood still, or a copy was late
 	faults int8 // that may still happen
 }
 
@@ -224,7 +224,7 @@ func (m *model) serve(self int) (own [slots]news8) {
 		if !n.known || n.age > ageSilent || !told && n.age > ageGap {
 			m.fail("a candado that is silent was granted a lease")
 		}
-		// One that does nothing has the lock for one lease's provisional time after its last word, and for one more after
+		// One that does nothing is granted the lock for one lease's provisional time after its last word, and for one more after
 		// it was forgiven; several shared ones count as one. Its other requests are dropped.
 		if n.wastes == 2 || n.wastes == 1 && !n.forgiven() {
 			m.fail("a candado that does nothing holds again and again")
@@ -236,7 +236,13 @@ func (m *model) serve(self int) (own [slots]news8) {
 			till = ttl
 		}
 		m.grant(r, till, ttl <= modelProvis)
-		s.late = n.forgiven() && !n.works()
+		switch {
+		case n.works():
+		case n.forgiven():
+			s.vain = 2
+		default:
+			s.vain = 1
+		}
 		what := news8{newsGranted, s.token, till}
 		switch {
 		case c == self:
@@ -320,6 +326,7 @@ func (m *model) acquire(r int, at bool) (status int, own [slots]news8) {
 			m.refresh(self)
 		}
 		m.nodes[self].mute = false
+		m.later = m.later || !m.nodes[self].works() // by a copy
 		if at {
 			merge(&own, m.serve(self))
 		}
