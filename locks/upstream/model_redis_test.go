@@ -17,6 +17,7 @@ const (
 	modelLease    = 4 // ticks of a TTL that needs to be confirmed
 	modelShort    = 2 // ticks of one that does not; not less than the time-out, or its client may be answered after its end
 	modelProvis   = 3 // PROVISIONAL, in ticks, rounded up
+	modelUnheard  = 2 // UNHEARD
 	modelStill    = 2 // for how long a server stands still: with a tick of silence before, less than FORGOTTEN
 	modelTimeout  = 2 // the engine's time-out, rounded up
 	modelClock    = 100
@@ -232,6 +233,9 @@ func (m *model) serve(self int) (own [slots]news8) {
 		s.queued = false
 		ttl := m.scope.asks[r].ttl
 		till := min(ttl, modelProvis)
+		if !told {
+			till = min(ttl, modelUnheard)
+		}
 		if m.scope.broken == grantWhole {
 			till = ttl
 		}

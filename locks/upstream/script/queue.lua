@@ -14,6 +14,7 @@ local FORGOTTEN = 5000000   -- the same, in the eyes of a candado that has no re
 local GAP = 1500000         -- µs within which each says so, if it can
 local GRACE = 2500000       -- µs that candados have to speak once they can again; for the first second of them they count as heard of (GAP)
 local PROVISIONAL = 4000000 -- µs that a granted lease lasts until its candado confirms that it was heard of
+local UNHEARD = 2000000     -- the same, if nobody listened: its candado tends the lock before that, or never
 local MOST = 256            -- waiters that one script serves: others want to use the server too
 local order, waiting, alive = key .. ':q', key .. ':n', key .. ':c'
 local self, news = ARGV[3], {0}
@@ -116,8 +117,9 @@ local function serve()
     leave(from, w) -- first: a server that takes no writes would let a message out, and then refuse the lease
     if age then
       local token = mint()
-      local till = w.ttl > 0 and w.ttl * 1000 <= PROVISIONAL and now + w.ttl * 1000 or now + PROVISIONAL
-      local told = tell(w.candado, token and 1 or 3, from, token or 0, till)
+      local span = w.ttl > 0 and w.ttl * 1000 or PROVISIONAL
+      local told = tell(w.candado, token and 1 or 3, from, token or 0, now + math.min(span, PROVISIONAL))
+      local till = now + math.min(span, told and PROVISIONAL or UNHEARD)
       if token and (told or age <= GAP) then grant(token, from, w.mode, w.owner, w.ttl, till) end
     end
   end
