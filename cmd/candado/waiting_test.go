@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goodjobtech/candado/locks/upstream/redistest"
 )
@@ -115,5 +116,34 @@ func TestWaitingCurlIsToldOfTheShutdown(t *testing.T) {
 	}
 	if code := p.exitCode(t); code != 0 {
 		t.Errorf("exit %d:\n%s", code, p.logged())
+	}
+}
+
+func TestStoppingTakesNoLongerThoughTheUpstreamHangs(t *testing.T) {
+	need(t, "redis-server")
+	s := redistest.Start(t)
+	const drain = 6 * time.Second
+	p := startProcess(t, "--upstream=redis://"+s.Addr, "--drain-timeout="+drain.String())
+	holder, held := dialRESP(t, p.resp)
+	fmt.Fprint(holder, "LOCK.ACQUIRE job SESSION\r\n")
+	if line, err := held.ReadString('\n'); err != nil || !strings.HasPrefix(line, ":") {
+		t.Fatalf("acquire: %q, %v", line, err)
+	}
+	waiter, told := dialRESP(t, p.resp)
+	fmt.Fprint(waiter, "LOCK.ACQUIRE job BLOCK 0\r\n")
+	eventually(t, "the request waits", func() bool {
+		_, body := get(t, "http://"+p.http+"/locks/job")
+		return strings.Contains(body, `"waiters":1`)
+	})
+	s.Pause()
+	defer s.Resume()
+	began := time.Now()
+	p.terminate(t)
+	if line, err := told.ReadString('\n'); err != nil || !strings.HasPrefix(line, "-SHUTDOWN ") {
+		t.Errorf("who waited got %q, %v", line, err)
+	}
+	p.exitCode(t) // that of a lease which could not be released
+	if took := time.Since(began); took > drain {
+		t.Errorf("stopping took %v, with a drain time-out of %v", took, drain)
 	}
 }

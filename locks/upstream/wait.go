@@ -13,6 +13,11 @@ import (
 // until it is confirmed; see queue.lua.
 const provisional = 4 * time.Second
 
+// leaveTime is how long somebody who has gone, or is to go, is kept until the
+// server has answered that the request has left. What it does not answer by then is
+// settled later.
+const leaveTime = 500 * time.Millisecond
+
 // wait is Acquire for a request that waits.
 func (e *Engine) wait(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
 	w := e.waiting.join(req)
@@ -81,15 +86,15 @@ func (e *Engine) attend(ctx context.Context, w *waiter, over <-chan time.Time) (
 				return lease, err
 			}
 		case <-over:
-			if err := e.leave(w); err != nil {
+			if err := e.leave(w, e.timeout); err != nil {
 				return locks.Lease{}, fmt.Errorf("acquiring %q: %w", w.req.ID, err)
 			}
 			return locks.Lease{}, locks.ErrHeld
 		case <-ctx.Done():
-			_ = e.leave(w)
+			_ = e.leave(w, leaveTime)
 			return locks.Lease{}, withdrawn(ctx, w)
 		case <-e.waiting.closing:
-			_ = e.leave(w)
+			_ = e.leave(w, leaveTime)
 			return locks.Lease{}, locks.ErrShutdown
 		}
 	}
@@ -122,7 +127,7 @@ func (e *Engine) act(ctx context.Context, w *waiter, what news) (lease locks.Lea
 		return lease, false, nil
 	case ctx.Err() != nil:
 		// The caller left while the lease was confirmed. Confirming has told nobody, so it can be taken back.
-		_ = e.leave(w)
+		_ = e.leave(w, leaveTime)
 		return lease, true, withdrawn(ctx, w)
 	}
 	return leaseOf(w.req, what.token), true, nil
@@ -186,10 +191,10 @@ func (e *Engine) enter(ctx context.Context, w *waiter) (lease locks.Lease, ended
 }
 
 // leave takes the request out of the queue, and passes on a lease that it was
-// granted meanwhile. If the server does not answer, or a copy of the request may
-// still come to it, leaving becomes a doubt, to be settled later.
-func (e *Engine) leave(w *waiter) error {
-	ctx, cancel := context.WithTimeout(context.Background(), e.timeout) // the caller's context may be over
+// granted meanwhile. If the server does not answer in the time given, or a copy of
+// the request may still come to it, leaving becomes a doubt, to be settled later.
+func (e *Engine) leave(w *waiter, most time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), min(most, e.timeout)) // the caller's context may be over
 	defer cancel()
 	r, err := e.send(ctx, e.undoCall(w.req.ID, w.number))
 	if err != nil || r.now <= w.unsure {
