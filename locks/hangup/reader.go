@@ -18,10 +18,10 @@ const leastRead = 128
 
 // patience is for how long a client may have sent more than is read ahead, and
 // can't be looked at behind it, before it is taken to be gone.
-const patience = 5 * time.Second
+const patience = 250 * time.Millisecond
 
 // glance is how often the state of such a client's connection is looked at.
-const glance = 100 * time.Millisecond
+const glance = 50 * time.Millisecond
 
 // Reader reads a connection, of which it may have read a part ahead. It belongs
 // to the goroutine that serves the connection.
@@ -37,7 +37,8 @@ type Reader struct {
 // NewReader returns a Reader of conn, which nothing else may read between Watch
 // and its stop. It reads at most limit bytes ahead; then the client has to wait.
 // A client that has sent so much can't be watched any further: it is taken to be
-// gone if its request still waits 5 s later.
+// gone if its request still waits a quarter of a second later: its end may be stuck
+// behind what it sent.
 func NewReader(conn net.Conn, limit int) *Reader { return &Reader{conn: conn, max: limit} }
 
 // Read returns what was read ahead; once all of it is taken, what ended the
@@ -61,8 +62,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 func (r *Reader) Overrun() bool { return r.over }
 
 // Watch reads ahead until stop is called, and calls gone as soon as the client
-// has left, or has closed its half of the connection, or 5 s after it has sent
-// too much.
+// has left, or has closed its half of the connection, or soon after it has
+// sent too much.
 // Stop reports whether that has happened, and must be called unless the
 // connection is closed; gone has then returned, if it was called.
 //

@@ -131,7 +131,7 @@ func TestConnectionClosedUnderTheWatchIsGone(t *testing.T) {
 }
 
 func TestClientThatSendsTooMuchForLongIsGone(t *testing.T) {
-	for wait, want := range map[time.Duration]bool{4 * time.Second: false, 6 * time.Second: true} {
+	for wait, want := range map[time.Duration]bool{200 * time.Millisecond: false, 300 * time.Millisecond: true} {
 		synctest.Test(t, func(t *testing.T) {
 			near, far := net.Pipe()
 			r := hangup.NewReader(near, 1000)

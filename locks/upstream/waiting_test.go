@@ -495,21 +495,3 @@ func TestManyWaitersAreServedInOrder(t *testing.T) {
 	releaseToken(t, engines[0], "a", last)
 	onlyRecords(t, s)
 }
-
-func TestWaitingEndsWhereTheServerRefuses(t *testing.T) {
-	s := redistest.Start(t)
-	master := redistest.Start(t)
-	e := open(t, s.URL(), 300*time.Millisecond)
-	held := acquire(t, e, request("a", ""))
-	w := waits(t, e, request("a", ""))
-	host, port := master.HostPort()
-	s.Do("REPLICAOF " + host + " " + port)
-	req := request("a", "")
-	req.Wait = locks.Forever
-	if _, err := e.Acquire(context.Background(), req); !errors.Is(err, locks.ErrUnavailable) {
-		t.Errorf("a request to wait at a replica: %v", err)
-	}
-	s.Do("REPLICAOF NO ONE") // its data are the master's now, which are none, or still its own
-	_, _ = e.Release(context.Background(), locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: held.Token}})
-	granted(t, 5*time.Second, w)
-}
