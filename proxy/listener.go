@@ -57,7 +57,7 @@ func (l *listener) pause(d time.Duration) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-l.srv.stop:
+	case <-l.srv.serving.Done():
 	}
 }
 

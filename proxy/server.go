@@ -30,9 +30,8 @@ type Server struct {
 	started  time.Time
 
 	stopping atomic.Bool     // true from the beginning of a shutdown
-	stop     chan struct{}   // closed with it
-	waiting  context.Context // ends with it: then nobody waits any more
-	endWaits context.CancelFunc
+	serving  context.Context // ends with it: then nobody waits any more
+	stop     context.CancelFunc
 	drained  chan struct{} // closed when stopping and no connection is left, or at Close
 
 	mu        sync.Mutex
@@ -47,15 +46,13 @@ type Server struct {
 func New(opts Options) *Server {
 	opts = opts.withDefaults()
 	kept := leases.New(opts.Engine, leases.Options{})
-	waiting, endWaits := context.WithCancel(context.Background())
-	stop := make(chan struct{})
+	serving, stop := context.WithCancel(context.Background())
 	return &Server{
 		opts:     opts,
-		waiting:  waiting,
-		endWaits: endWaits,
+		serving:  serving,
 		engine:   kept.Engine(),
 		leases:   kept,
-		losses:   &lossLog{log: opts.Log, stop: stop},
+		losses:   &lossLog{log: opts.Log, stop: serving.Done()},
 		commands: newCommandTable(),
 		started:  opts.Now(),
 		stop:     stop,
@@ -150,8 +147,7 @@ func (s *Server) beginStop() (err error) {
 	if s.stopping.Swap(true) {
 		return nil
 	}
-	close(s.stop)
-	s.endWaits()
+	s.stop()
 	for _, ln := range s.listeners {
 		if e := ln.Close(); !errors.Is(e, net.ErrClosed) {
 			err = errors.Join(err, e)

@@ -4,16 +4,12 @@ package proxy
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"github.com/tidwall/redcon"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/hangup"
 )
-
-// passOnTime bounds the release of a lease whose client is gone.
-const passOnTime = 5 * time.Second
 
 // wait acquires for a client that waits. Replies that are due go out first. The
 // wait ends when the client is gone, and when candado is to stop.
@@ -22,19 +18,20 @@ func (c *call) wait(req locks.AcquireRequest, session bool) (locks.Lease, error)
 		c.sess.guard.hangUp()
 		return locks.Lease{}, errGone
 	}
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	defer context.AfterFunc(c.srv.waiting, cancel)()
-	stop := c.sess.guard.watch(cancel)
-	lease, err := c.ask(ctx, req, session)
-	gone := stop()
-	switch {
-	case gone:
-		return locks.Lease{}, c.leave(ctx, req.ID, lease, session)
-	case errors.Is(err, locks.ErrUnavailable) && c.srv.waiting.Err() != nil:
-		return locks.Lease{}, locks.ErrShutdown
+	lease, gone, err := hangup.Acquire(c.ctx, c.srv.serving, c.sess.guard.watch, func(ctx context.Context) (locks.Lease, error) {
+		return c.ask(ctx, req, session)
+	})
+	if !gone {
+		return lease, err
 	}
-	return lease, err
+	if !session { // such a lease ends with the connection
+		hangup.PassOn(c.ctx, c.srv.engine, req.ID, lease)
+	}
+	c.sess.guard.hangUp()
+	if c.sess.guard.in.Overrun() {
+		return locks.Lease{}, replyError(errAhead.Error())
+	}
+	return locks.Lease{}, errGone
 }
 
 // ask asks the engine, or, for a lease that is to follow the connection, the session.
@@ -43,23 +40,6 @@ func (c *call) ask(ctx context.Context, req locks.AcquireRequest, session bool) 
 		return c.sess.leases.Acquire(ctx, req)
 	}
 	return c.srv.engine.Acquire(ctx, req)
-}
-
-// leave ends a connection whose client has left while it waited. A lease that
-// it was granted in the very last moment is passed on: had the engine known in
-// time, it would have done that itself. A session lease ends with the connection.
-func (c *call) leave(ctx context.Context, id locks.ID, lease locks.Lease, session bool) error {
-	if lease.Token != 0 && !session {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), passOnTime)
-		defer cancel()
-		// It may fail, as when the lease was ended meanwhile; then its TTL is all that is left to end it.
-		_, _ = c.srv.engine.Release(ctx, locks.ReleaseRequest{ID: id, Claim: locks.Claim{Token: lease.Token}, Untold: true})
-	}
-	c.sess.guard.hangUp()
-	if c.sess.guard.in.Overrun() {
-		return replyError(errAhead.Error())
-	}
-	return errGone
 }
 
 // flush writes the replies that redcon holds back until the end of the batch.

@@ -19,7 +19,7 @@ func TestDependenciesPointTheRightWay(t *testing.T) {
 		"httpapi":         {"locks", "locks/hangup", "httpapi/metrics"},
 		"httpapi/metrics": {"locks"},
 		"locks":           {},
-		"locks/hangup":    {},
+		"locks/hangup":    {"locks"},
 		"locks/memory":    {"locks"},
 		"locks/session":   {"locks"},
 		"locks/upstream":  {"locks"},

@@ -1,6 +1,8 @@
 // Package hangup tells a front end when a client has left while a request of its
 // waits. Nothing but reading tells that: so the connection is read ahead, and
 // what came is kept for whoever reads it next.
+//
+// reader.go reads ahead; acquire.go acquires for a client that is watched so.
 package hangup
 
 import (

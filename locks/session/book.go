@@ -79,9 +79,12 @@ type release struct {
 	early int      // how many those first ones are
 }
 
-// means reports whether the release may end a lease.
-func (r *release) means(token locks.Token, owner locks.Owner) bool {
-	return r.req.Force || r.req.Claim.Matches(token, owner)
+// aim notes that the release is meant for a lease, if it may end it.
+func (r *release) aim(h *held) {
+	if r.req.Force || r.req.Claim.Matches(h.token, h.owner) {
+		r.meant = append(r.meant, h)
+		h.releases = append(h.releases, r)
+	}
 }
 
 // excuses reports whether a lease that the release has ended is not lost to the

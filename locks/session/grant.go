@@ -152,10 +152,7 @@ func (m *Manager) adopt(a *ask, lease locks.Lease, sent instant) *held {
 	m.book.add(h)
 	m.attach(h, a.session)
 	for r := range m.book.releases.of[h.id] {
-		if r.means(h.token, h.owner) {
-			r.meant = append(r.meant, h)
-			h.releases = append(h.releases, r)
-		}
+		r.aim(h)
 	}
 	m.confirm(h, sent)
 	return h

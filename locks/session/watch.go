@@ -143,10 +143,7 @@ func (m *Manager) announce(by *Session, reqs []locks.ReleaseRequest) []*release 
 	for i, req := range reqs {
 		r := &release{req: req, by: by}
 		for _, h := range m.book.held.of[req.ID] {
-			if r.means(h.token, h.owner) {
-				r.meant = append(r.meant, h)
-				h.releases = append(h.releases, r)
-			}
+			r.aim(h)
 		}
 		r.early = len(r.meant)
 		m.book.releases.put(req.ID, r, r)

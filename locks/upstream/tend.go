@@ -82,8 +82,8 @@ func (s *waiting) begin(now time.Time) (visits []visit, wait time.Duration) {
 		}
 		heap.Pop(&s.agenda)
 		r.busy, r.expiry, r.check = true, time.Time{}, s.nextCheck(now)
-		visits = append(visits, visit{r, r.ask()})
-		asked += len(visits[len(visits)-1].asked)
+		v := visit{r, r.ask()}
+		visits, asked = append(visits, v), asked+len(v.asked)
 	}
 	if len(visits) == 0 {
 		wait = time.Hour

@@ -9,6 +9,16 @@ import (
 	"github.com/goodjobtech/candado/locks/upstream/redistest"
 )
 
+func openAt(t *testing.T, s *redistest.Server) *Engine {
+	t.Helper()
+	e, err := Open(Options{URL: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	return e
+}
+
 // stoodBy returns an engine whose request waits for a lock that another request
 // holds, and which nothing is done for but what the test does.
 func stoodBy(t *testing.T, ttl time.Duration) (e *Engine, w *waiter, release func()) {
@@ -19,11 +29,7 @@ func stoodBy(t *testing.T, ttl time.Duration) (e *Engine, w *waiter, release fun
 // stoodByAt is stoodBy at that server.
 func stoodByAt(t *testing.T, s *redistest.Server, ttl time.Duration) (e *Engine, w *waiter, release func()) {
 	t.Helper()
-	e, err := Open(Options{URL: s.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = e.Close() })
+	e = openAt(t, s)
 	held, err := e.Acquire(t.Context(), locks.AcquireRequest{ID: "a", TTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
@@ -91,11 +97,7 @@ func TestRequestReturnsOnlyOnceNoCopyOfItCanCome(t *testing.T) {
 func TestOutsiderTakesNobodyOutAfterAStandstill(t *testing.T) {
 	s := redistest.StartWithClock(t)
 	e, w, _ := stoodByAt(t, s, time.Minute)
-	other, err := Open(Options{URL: s.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = other.Close() })
+	other := openAt(t, s)
 	s.SetClock(3500 * time.Millisecond) // for longer than candados may be silent
 	for _, v := range []visit{{&room{id: "a"}, nil}, {&room{id: "a"}, []*waiter{w}}} {
 		by := other
@@ -116,11 +118,7 @@ func TestOutsiderTakesNobodyOutAfterAStandstill(t *testing.T) {
 func TestWhoWasForgivenNeedNotListenAtOnce(t *testing.T) {
 	s := redistest.StartWithClock(t)
 	e, w, _ := stoodByAt(t, s, time.Minute)
-	other, err := Open(Options{URL: s.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = other.Close() })
+	other := openAt(t, s)
 	second := other.waiting.join(locks.AcquireRequest{ID: "a", TTL: time.Minute, Wait: locks.Forever})
 	t.Cleanup(func() { other.waiting.part(second) })
 	if _, err := other.do(t.Context(), other.acquireCall(second.req, second.number, 0)); err != nil {
@@ -148,11 +146,7 @@ func TestWhoWasForgivenNeedNotListenAtOnce(t *testing.T) {
 func TestDeadCandadosRequestsAreNotServedInTurn(t *testing.T) {
 	s := redistest.StartWithClock(t)
 	dead, _, release := stoodByAt(t, s, time.Minute)
-	other, err := Open(Options{URL: s.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = other.Close() })
+	other := openAt(t, s)
 	req := locks.AcquireRequest{ID: "a", TTL: time.Minute, Wait: 10 * time.Millisecond}
 	for range 20 {
 		if _, err := dead.do(t.Context(), dead.acquireCall(locks.AcquireRequest{ID: "a", TTL: time.Minute}, newNumber(), 0)); err != nil {
@@ -178,11 +172,7 @@ func TestDeadCandadosRequestsAreNotServedInTurn(t *testing.T) {
 func TestWhoEntersIsNotTakenForSilent(t *testing.T) {
 	s := redistest.StartWithClock(t)
 	e, w, _ := stoodByAt(t, s, time.Minute)
-	other, err := Open(Options{URL: s.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = other.Close() })
+	other := openAt(t, s)
 	req := locks.AcquireRequest{ID: "a", TTL: time.Minute}
 	enter := func() number {
 		n := newNumber()

@@ -156,20 +156,22 @@ func (s *waiting) room(id locks.ID) *room {
 	return r
 }
 
-// tell gives news to a request. One that has not acted on earlier news yet is
-// not told: it looks at the lock itself, or is found again when that is tended.
-func (s *waiting) tell(n number, what news) {
+// tell gives news to a request, and returns it; nil if it has left. One that has
+// not acted on earlier news yet is not told: it looks at the lock itself, or is
+// found again when that is tended.
+func (s *waiting) tell(n number, what news) *waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.byNumber[n]
 	if w == nil {
-		return // it has left, and taken with it what it was granted
+		return nil // and has taken with it what it was granted
 	}
 	select {
 	case w.news <- what:
 		w.told = true
 	default:
 	}
+	return w
 }
 
 // expects has a lock tended when its first lease is to expire (server's µs), if
@@ -224,12 +226,7 @@ func (s *waiting) hear(message string) {
 		return // nobody of ours sends that
 	}
 	what := news{int64(b[0]), little(b[9:16]), little(b[16:23])}
-	n := number(b[1:9])
-	s.mu.Lock()
-	w := s.byNumber[n]
-	s.mu.Unlock()
-	s.tell(n, what)
-	if w != nil && what.kind == newsGranted {
+	if w := s.tell(number(b[1:9]), what); w != nil && what.kind == newsGranted {
 		s.expects(w.req.ID, what.expires)
 	}
 }
