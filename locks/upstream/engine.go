@@ -161,6 +161,9 @@ func (e *Engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.L
 	return lease, err
 }
 
+// Do implements locks.Engine.
+func (e *Engine) Do(ctx context.Context, ops []locks.Op) { locks.DoEach(ctx, e, ops) }
+
 // acquireCall is a request's acquire. Its place in the queue is empty if it
 // does not wait, 0 if it has none yet. An acquire that is not answered becomes a
 // doubt.
