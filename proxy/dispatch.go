@@ -1,6 +1,6 @@
 package proxy
 
-// This file takes a command from redcon to its handler, and the outcome back.
+// This file takes commands from a connection to their handlers, and the outcomes back.
 
 import (
 	"context"
@@ -11,86 +11,116 @@ import (
 	"github.com/goodjobtech/candado/locks"
 )
 
-// call is one command on its way. A handler checks c.args, acts, and either
-// appends its reply to c and returns nil, or returns an error and has appended nothing.
+// call is the command of a connection that is on its way, and the replies that are not
+// written yet. A handler checks c.args, acts, and either appends its reply to c and
+// returns nil, or returns an error and has appended nothing. What c.args points to is
+// valid for as long as the handler runs.
 type call struct {
 	reply
 
 	ctx  context.Context // ends when the connection is closed
 	srv  *Server
 	sess *session
-	conn redcon.Conn
-	cmd  *command // a subcommand, if one was named
+	cmd  *command // a subcommand, if one was named; nil if there is none of that name
 	args [][]byte // what follows the command's name and the subcommand's
 
-	muted bool // the client asked for no reply to this command
+	muted bool   // the client asked for no reply to this command
+	begin int    // where this command's reply begins
+	group *group // commands whose operations wait to be done together; nil: none
 }
 
-// handle serves one command of a batch.
-func (s *Server) handle(conn redcon.Conn, cmd redcon.Command) {
+// Replies that wait for the end of a batch are written earlier once they are
+// this large; a buffer that grew above it is not kept.
+const flushAt = 64 << 10
+
+// handle serves a connection, from its first batch of commands to its end. redcon would
+// copy each command twice, and the replies once. So it reads the first batch only; it then
+// finds the connection at its end.
+func (s *Server) handle(conn redcon.Conn, first redcon.Command) {
+	rest := conn.ReadPipeline()
 	sess, ok := conn.Context().(*session)
-	if !ok || sess.guard.hungUp {
-		conn.ReadPipeline() // redcon would run the rest of the batch on a connection that is over
+	if !ok {
 		return
 	}
-	c := &call{
-		reply: reply{b: sess.out[:0], proto: sess.proto},
-		ctx:   sess.ctx,
-		srv:   s,
-		sess:  sess,
-		conn:  conn,
-		muted: sess.replyOff || sess.skipNext,
+	g := sess.guard
+	defer g.finish()
+	c := &call{reply: reply{proto: sess.proto}, ctx: sess.ctx, srv: s, sess: sess}
+	sess.arrived(s.opts.Now())
+	c.take(first.Args)
+	for _, cmd := range rest {
+		c.take(cmd.Args)
 	}
-	sess.skipNext = false
-	c.run(cmd.Args)
-	if !c.muted && !sess.deliver(conn, c.b) {
-		sess.guard.hangUp()
-	}
-	if sess.guard.hungUp {
-		conn.ReadPipeline()
+	for c.deliver() && g.more() == nil {
+		sess.arrived(s.opts.Now())
+		for args := g.arguments(); args != nil && !g.hungUp; args = g.arguments() {
+			c.take(args)
+		}
 	}
 }
 
-// run executes the command and appends its outcome.
-func (c *call) run(args [][]byte) {
-	err := c.guarded(args)
-	if err == nil {
+// take serves a command, or lets its operation wait for others. After the connection's end
+// it does nothing.
+func (c *call) take(args [][]byte) {
+	if c.sess.guard.hungUp {
 		return
 	}
-	line, expected := errorReply(err)
-	if !expected {
-		c.srv.opts.Log.Error("a command failed in an unforeseen way", "command", c.name(), "err", err)
-	}
-	if line == "" {
-		c.null()
+	c.muted = c.sess.replyOff || c.sess.skipNext
+	c.sess.skipNext = false
+	grouped, err := c.attempt(args)
+	switch {
+	case grouped:
 		return
+	case err != nil:
+		c.refuse(err)
+	case c.muted:
+		c.b = c.b[:c.begin]
 	}
-	c.srv.opts.Refused(errorCode(line))
-	c.error(line)
+	if len(c.b) > flushAt && !c.flush() {
+		c.sess.guard.hangUp()
+	}
 }
 
-// guarded turns a panic into an error and the connection's end: one command
-// must not take everybody's locks down.
-func (c *call) guarded(args [][]byte) (err error) {
-	begin := len(c.b)
+// attempt executes the command, or reports that what there is to say of it is said
+// with the group. A panic becomes an error and the connection's end: one command must
+// not take everybody's locks down.
+func (c *call) attempt(args [][]byte) (grouped bool, err error) {
+	c.begin = len(c.b)
 	defer func() {
 		if p := recover(); p != nil {
-			c.srv.opts.Log.Error("a command panicked", "command", c.name(), "panic", p, "stack", string(debug.Stack()))
-			c.b = c.b[:begin]
-			c.sess.guard.hangUp()
-			err = errUnexpected
+			c.b = c.b[:c.begin]
+			grouped, err = false, c.panicked(p, c.cmd)
 		}
 	}()
-	// A command that passes here before the flag is set runs to its end: the
-	// drain waits until this connection reads again.
+	c.cmd = nil
 	if c.srv.stopping.Load() {
-		return locks.ErrShutdown
+		return false, locks.ErrShutdown
 	}
 	if err := c.resolve(args); err != nil {
-		return err
+		return false, err
 	}
-	c.sess.note(c.cmd.name, c.srv.opts.Now())
-	return c.cmd.run(c)
+	c.sess.latest.Store(c.cmd)
+	if c.cmd.op != nil {
+		if grouped, err = c.enter(); grouped || err != nil {
+			return grouped, err
+		}
+	}
+	if c.settle(); c.sess.guard.hungUp {
+		return true, nil // the group has ended the connection
+	}
+	c.begin = len(c.b)
+	// A command that passes here before the flag is set runs to its end: the
+	// drain waits until this connection reads again. A group that has passed above, too.
+	if c.srv.stopping.Load() {
+		return false, locks.ErrShutdown
+	}
+	return false, c.cmd.run(c)
+}
+
+// panicked makes an error and the connection's end of a panic.
+func (c *call) panicked(p any, cmd *command) error {
+	c.srv.opts.Log.Error("a command panicked", "command", cmd.title(), "panic", p, "stack", string(debug.Stack()))
+	c.sess.guard.hangUp()
+	return errUnexpected
 }
 
 // resolve finds the command, or its subcommand, and checks the arity.
@@ -99,7 +129,7 @@ func (c *call) resolve(args [][]byte) error {
 	switch {
 	case cmd == nil:
 		return errUnknownCommand(args)
-	case cmd.run == nil && len(cmd.subs) == 0:
+	case cmd.hidden():
 		// Words of HTTP. A browser talks to any port that a page tells it to, and
 		// the body of its request could be commands. Redis hangs up, too.
 		c.sess.guard.hangUp()
@@ -119,9 +149,46 @@ func (c *call) resolve(args [][]byte) error {
 	return nil
 }
 
-func (c *call) name() string {
-	if c.cmd == nil {
-		return ""
+// refuse says why a command has failed, behind what the commands before it have to say.
+func (c *call) refuse(err error) {
+	if c.group != nil {
+		c.group.items = append(c.group.items, item{cmd: c.cmd, muted: c.muted, op: none, err: err})
+		return
 	}
-	return c.cmd.name
+	c.fail(c.cmd, c.muted, err)
+}
+
+// fail appends what a client is told of an error.
+func (c *call) fail(cmd *command, muted bool, err error) {
+	line, expected := errorReply(err)
+	if !expected {
+		c.srv.opts.Log.Error("a command failed in an unforeseen way", "command", cmd.title(), "err", err)
+	}
+	if line != "" {
+		c.srv.opts.Refused(errorCode(line))
+	}
+	switch {
+	case muted:
+	case line == "":
+		c.null()
+	default:
+		c.error(line)
+	}
+}
+
+// deliver does what waits to be done, and writes the replies to a batch. It reports
+// whether the client still takes them.
+func (c *call) deliver() bool {
+	c.settle()
+	return c.flush()
+}
+
+// flush writes the replies that are due.
+func (c *call) flush() bool {
+	_, err := c.sess.guard.Write(c.b)
+	c.b, c.begin = c.b[:0], 0
+	if cap(c.b) > flushAt {
+		c.b = nil
+	}
+	return err == nil
 }

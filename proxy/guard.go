@@ -12,11 +12,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidwall/redcon"
+
 	"github.com/goodjobtech/candado/locks/hangup"
 )
 
 const (
 	readBuffer = 4 << 10
+	keptArgs   = 64
 
 	// What is read of a client while its command waits. One that sends more behind
 	// such a command is broken.
@@ -48,10 +51,14 @@ type guard struct {
 	buf    []byte // buf[r:w] has been read and not been handed on
 	r, w   int
 	rest   []byte    // the rest of the command that is being handed on
+	args   [][]byte  // where the arguments of the next go
 	broken error     // what is wrong with the bytes at r; the commands before are fine
 	begun  time.Time // when the command at r began to arrive; zero if none has
 	hungUp bool
+	over   bool
 	in     *hangup.Reader // of Conn
+
+	writeBy time.Time // the write deadline in force
 
 	mu      sync.Mutex
 	armed   time.Time // the read deadline in force
@@ -78,21 +85,55 @@ func newGuard(conn net.Conn, opts *Options) *guard {
 // written: only here may the connection end.
 func (g *guard) Read(p []byte) (int, error) {
 	for {
-		if g.hungUp {
-			g.farewell()
-			return 0, io.EOF
+		if !g.hungUp && !g.over {
+			if n := g.cut(p); n > 0 {
+				return n, nil
+			}
 		}
-		if n := g.cut(p); n > 0 {
-			return n, nil
-		}
-		if g.broken != nil {
-			g.refuse(g.broken)
-			return 0, io.EOF
-		}
-		if err := g.fill(); err != nil {
+		if err := g.more(); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// more waits for more bytes, or ends the connection. It is called when all whole commands
+// were taken, or no more shall be, and the replies are written.
+func (g *guard) more() error {
+	switch {
+	case g.over:
+		return io.EOF
+	case g.hungUp:
+		g.farewell()
+		return io.EOF
+	case g.broken != nil:
+		g.refuse(g.broken)
+		return io.EOF
+	}
+	return g.fill()
+}
+
+// finish ends the connection for whoever reads it.
+func (g *guard) finish() { g.over = true }
+
+// arguments takes the next whole command. They point into the buffer: they are valid
+// until more is called. Nil if there is none.
+func (g *guard) arguments() [][]byte {
+	cmd := g.rest
+	if g.rest = nil; cmd == nil {
+		cmd = g.command()
+	}
+	if cmd == nil {
+		return nil
+	}
+	whole, args, _, _, err := redcon.ReadNextCommand(cmd, g.args[:0])
+	if !whole || err != nil { // never: it was framed
+		g.broken = errMultibulkLength
+		return nil
+	}
+	if cap(args) <= keptArgs {
+		g.args = args
+	}
+	return args
 }
 
 // cut copies what is ready into p.
@@ -133,8 +174,7 @@ func (g *guard) command() []byte {
 	return nil
 }
 
-// fill waits for more bytes. It is called when all whole commands were taken, so
-// nothing points into the buffer.
+// fill waits for more bytes. Nothing points into the buffer any more.
 func (g *guard) fill() error {
 	g.makeRoom()
 	g.await()
@@ -179,21 +219,20 @@ func (g *guard) await() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.reading = true
-	now := time.Now()
 	var deadline time.Time
 	switch {
-	case g.leaving && g.leaveAt.IsZero():
-		g.leaveAt = now.Add(farewellTime)
-		deadline = g.leaveAt
 	case g.leaving:
+		if g.leaveAt.IsZero() {
+			g.leaveAt = time.Now().Add(farewellTime)
+		}
 		deadline = g.leaveAt
 	case g.w > g.r:
 		if g.begun.IsZero() {
-			g.begun = now
+			g.begun = time.Now()
 		}
 		deadline = g.begun.Add(g.opts.CommandTimeout)
 	case g.opts.IdleTimeout > 0:
-		deadline = now.Add(g.opts.IdleTimeout)
+		deadline = time.Now().Add(g.opts.IdleTimeout)
 	}
 	g.arm(deadline)
 }
@@ -270,13 +309,18 @@ func (g *guard) farewell() {
 	}
 }
 
-// Write gives the client WriteTimeout to take b.
+// Write gives the client WriteTimeout to take b, or up to a quarter less: the deadline of an
+// earlier write may do, so not each reply costs the setting of one.
 func (g *guard) Write(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil // redcon flushes at the end of each batch, replies or not
 	}
-	if err := g.SetWriteDeadline(time.Now().Add(g.opts.WriteTimeout)); err != nil {
-		return 0, err
+	timeout := g.opts.WriteTimeout
+	if now := time.Now(); g.writeBy.Sub(now) < timeout-timeout/4 {
+		g.writeBy = now.Add(timeout)
+		if err := g.SetWriteDeadline(g.writeBy); err != nil {
+			return 0, err
+		}
 	}
 	return g.Conn.Write(b)
 }

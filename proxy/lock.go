@@ -1,6 +1,7 @@
 package proxy
 
-// This file holds the handlers of the LOCK commands. Each has three beats:
+// This file holds the LOCK commands. Those that are one operation only say which
+// (group.go asks the engine and replies). The handlers of the others have three beats:
 // options into a local struct, the engine, the reply.
 
 import (
@@ -15,27 +16,26 @@ import (
 // in Redis, and a reply has to fit in memory.
 const maxScanCount = 10000
 
+// acquireOp is LOCK.ACQUIRE that neither waits nor is for a session.
+func (c *call) acquireOp(op *locks.Op) error {
+	given, err := c.acquireRequest(&op.Acquire)
+	if err == nil && given&(optBlock|optSession) != 0 {
+		return errAlone
+	}
+	op.Kind = locks.OpAcquire
+	return err
+}
+
+// acquire is LOCK.ACQUIRE that waits, or is for a session.
 func (c *call) acquire() error {
-	id, err := lockIDOf(c.args)
+	var req locks.AcquireRequest
+	given, err := c.acquireRequest(&req)
 	if err != nil {
 		return err
 	}
-	o, err := parseOptions(c.cmd.name, c.args[1:], ttlOptions|modeOptions|optOwner|optBlock|optSession)
-	if err != nil {
-		return err
-	}
-	limits := c.srv.opts.Limits
-	if o.ttl == 0 {
-		o.ttl = limits.DefaultTTL
-	}
-	if err := limits.CheckTTL(o.ttl); err != nil {
-		return err
-	}
-	session := o.given&optSession != 0
-	req := locks.AcquireRequest{ID: id, Owner: o.claim.Owner, Mode: o.mode, Limit: o.limit, TTL: o.ttl}
+	session := given&optSession != 0
 	var lease locks.Lease
-	if o.given&optBlock != 0 {
-		req.Wait = cmp.Or(o.block, locks.Forever)
+	if given&optBlock != 0 {
 		lease, err = c.wait(req, session)
 	} else {
 		lease, err = c.ask(c.ctx, req, session)
@@ -47,66 +47,57 @@ func (c *call) acquire() error {
 	return nil
 }
 
-func (c *call) release() error {
-	id, err := lockIDOf(c.args)
+// acquireRequest takes a request from the arguments, and says which options were given.
+func (c *call) acquireRequest(req *locks.AcquireRequest) (given option, err error) {
+	if req.ID, err = lockIDOf(c.args); err != nil {
+		return 0, err
+	}
+	o, err := parseOptions(c.cmd.name, c.args[1:], ttlOptions|modeOptions|optOwner|optBlock|optSession)
 	if err != nil {
+		return 0, err
+	}
+	req.Owner, req.Mode, req.Limit = o.claim.Owner, o.mode, o.limit
+	limits := &c.srv.opts.Limits
+	req.TTL = cmp.Or(o.ttl, limits.DefaultTTL)
+	if o.given&optBlock != 0 {
+		req.Wait = cmp.Or(o.block, locks.Forever)
+	}
+	return o.given, limits.CheckTTL(req.TTL)
+}
+
+func (c *call) releaseOp(op *locks.Op) (err error) {
+	op.Kind = locks.OpRelease
+	if op.Release.ID, err = lockIDOf(c.args); err != nil {
 		return err
 	}
 	o, err := parseOptions(c.cmd.name, c.args[1:], leaseOptions)
-	if err != nil {
-		return err
-	}
-	released, err := c.sess.leases.Release(c.ctx, locks.ReleaseRequest{
-		ID: id, Claim: o.claim, Force: o.given&optForce != 0,
-	})
-	if err != nil {
-		return err
-	}
-	c.int(int64(released.Ended))
-	return nil
+	op.Release.Claim, op.Release.Force = o.claim, o.given&optForce != 0
+	return err
 }
 
-func (c *call) heartbeat() error {
-	id, err := lockIDOf(c.args)
-	if err != nil {
+func (c *call) heartbeatOp(op *locks.Op) (err error) {
+	op.Kind = locks.OpHeartbeat
+	if op.Heartbeat.ID, err = lockIDOf(c.args); err != nil {
 		return err
 	}
 	o, err := parseOptions(c.cmd.name, c.args[1:], optToken|optOwner|ttlOptions)
 	if err != nil {
 		return err
 	}
-	if o.ttl != 0 {
-		if err := c.srv.opts.Limits.CheckTTL(o.ttl); err != nil {
-			return err
-		}
-	}
-	lease, err := c.srv.engine.Heartbeat(c.ctx, locks.HeartbeatRequest{ID: id, Claim: o.claim, TTL: o.ttl})
-	if err != nil {
-		return err
-	}
-	if lease.Token == 0 {
-		c.int(0)
+	op.Heartbeat.Claim, op.Heartbeat.TTL = o.claim, o.ttl
+	if o.ttl == 0 {
 		return nil
 	}
-	c.int(milliseconds(lease.TTL))
-	return nil
+	return c.srv.opts.Limits.CheckTTL(o.ttl)
 }
 
-func (c *call) check() error {
-	id, err := lockIDOf(c.args)
-	if err != nil {
+func (c *call) checkOp(op *locks.Op) (err error) {
+	op.Kind = locks.OpCheck
+	if op.Check.ID, err = lockIDOf(c.args); err != nil {
 		return err
 	}
-	token, err := parseToken(c.args[1])
-	if err != nil {
-		return err
-	}
-	live, err := c.srv.opts.Engine.Check(c.ctx, id, token)
-	if err != nil {
-		return err
-	}
-	c.flag(live)
-	return nil
+	op.Check.Token, err = parseToken(c.args[1])
+	return err
 }
 
 func (c *call) lockInfo() error {

@@ -49,7 +49,7 @@ type Options struct {
 	IdleTimeout time.Duration
 
 	// WriteTimeout is how long a client may take to accept the replies of one
-	// batch. Default: 5 s.
+	// batch; it may be up to a quarter less. Default: 5 s.
 	WriteTimeout time.Duration
 }
 

@@ -28,6 +28,7 @@ type Server struct {
 	losses   *lossLog
 	commands commandTable
 	started  time.Time
+	groups   sync.Pool // of *group
 
 	stopping atomic.Bool     // true from the beginning of a shutdown
 	serving  context.Context // ends with it: then nobody waits any more

@@ -8,9 +8,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/tidwall/redcon"
 
 	leases "github.com/goodjobtech/candado/locks/session"
 )
@@ -19,7 +18,7 @@ import (
 const resetTime = 5 * time.Second
 
 // session is one client connection. The goroutine that serves it owns it; what
-// CLIENT LIST shows of it to others is behind mu.
+// CLIENT LIST shows of it to others is atomic, or behind mu.
 type session struct {
 	id     int64
 	guard  *guard
@@ -34,24 +33,23 @@ type session struct {
 	proto    int  // 2 or 3
 	replyOff bool // CLIENT REPLY OFF
 	skipNext bool // CLIENT REPLY SKIP
-	out      []byte
-	pending  int // bytes of replies that redcon holds and has not written
+
+	latest atomic.Pointer[command] // that was taken
+	heard  atomic.Int64            // when the latest batch arrived: a time.Duration since opened
 
 	mu    sync.Mutex
 	shown identity
 }
 
-// identity is what a client says of itself, and its latest command.
+// identity is what a client says of itself.
 type identity struct {
 	name, libName, libVer string
 	proto                 int
-	command               string
-	at                    time.Time
 }
 
 func newSession(id int64, g *guard, now time.Time) *session {
 	s := &session{id: id, guard: g, opened: now, proto: 2}
-	s.shown = identity{proto: 2, at: now}
+	s.shown = identity{proto: 2}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	g.sess, g.closed, g.ending = s, s.cancel, s.end
 	return s
@@ -92,34 +90,14 @@ func (s *session) identity() identity {
 	return s.shown
 }
 
-// Replies that wait for the end of a batch are written earlier once they are
-// this large; a buffer that grew above it is not kept.
-const flushAt = 64 << 10
+// arrived notes that commands have come.
+func (s *session) arrived(now time.Time) { s.heard.Store(int64(now.Sub(s.opened))) }
 
-// deliver passes one command's reply on. redcon writes at the end of the batch;
-// a batch of small commands with large replies must not pile them up in memory.
-// It reports whether the client still takes replies.
-func (s *session) deliver(conn redcon.Conn, reply []byte) bool {
-	conn.WriteRaw(reply)
-	s.pending += len(reply)
-	s.out = reply[:0]
-	if cap(s.out) > flushAt {
-		s.out = nil
-	}
-	ok := true
-	if s.pending > flushAt {
-		ok = s.flush(conn)
-	}
-	if len(conn.PeekPipeline()) == 0 {
-		s.pending = 0
-	}
-	return ok
+// idle returns for how long none have.
+func (s *session) idle(now time.Time) time.Duration {
+	return now.Sub(s.opened) - time.Duration(s.heard.Load())
 }
 
 func sortedSessions(sessions map[int64]*session) []*session {
 	return slices.SortedFunc(maps.Values(sessions), func(a, b *session) int { return cmp.Compare(a.id, b.id) })
-}
-
-func (s *session) note(command string, now time.Time) {
-	s.update(func(i *identity) { i.command, i.at = command, now })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,13 +52,13 @@ func TestRestOfABatchIsRefusedOnceStopping(t *testing.T) {
 	_, addr := start(t, Options{Engine: engine})
 	srv, addr2 := start(t, Options{Engine: engine})
 	c := dial(t, addr2)
-	c.send(encode("LOCK.ACQUIRE", "slow") + encode("LOCK.ACQUIRE", "job") + encode("PING"))
+	c.send(encode("LOCK.ACQUIRE", "slow") + encode("LOCK.ACQUIRE", "with it") + encode("PING") + encode("LOCK.ACQUIRE", "job"))
 	<-engine.entered
 	done := make(chan error, 1)
 	go func() { done <- srv.Shutdown(t.Context()) }()
 	eventually(t, "the server is stopping", srv.stopping.Load)
 	close(engine.gate)
-	if got := c.rest(); got != ":1763860000000001\r\n"+shutdownReply+shutdownReply {
+	if got := c.rest(); got != strings.Repeat(":1763860000000001\r\n", 2)+shutdownReply+shutdownReply {
 		t.Errorf("got %q", got)
 	}
 	if err := <-done; err != nil {

@@ -5,6 +5,8 @@ package proxy
 import (
 	"slices"
 	"strings"
+
+	"github.com/goodjobtech/candado/locks"
 )
 
 // command describes one command, or one subcommand of a container.
@@ -20,9 +22,14 @@ type command struct {
 	args       []argument
 	subs       []command
 
-	// run is nil for a container that does nothing without a subcommand, and,
-	// without subs, for words that mean the client speaks HTTP.
+	// run is nil for a container that does nothing without a subcommand, and for
+	// what is done by op alone.
 	run func(*call) error
+
+	// op, if it is set, says what the command asks of the engine: an operation that
+	// may be done together with those of other commands. If it returns errAlone, run
+	// is called.
+	op func(*call, *locks.Op) error
 }
 
 // access says how a command uses the ID that is its first argument.
@@ -75,7 +82,16 @@ func (c *command) sub(name []byte) *command {
 	return nil
 }
 
-func (c *command) hidden() bool { return c.run == nil && len(c.subs) == 0 }
+// hidden reports whether it is none, but a word which means that the client speaks HTTP.
+func (c *command) hidden() bool { return c.run == nil && c.op == nil && len(c.subs) == 0 }
+
+// title returns the name for the log; empty for nil.
+func (c *command) title() string {
+	if c == nil {
+		return ""
+	}
+	return c.name
+}
 
 // categories returns what COMMAND INFO and FILTERBY ACLCAT say.
 func (c *command) categories() []string {

@@ -5,8 +5,6 @@ package proxy
 import (
 	"context"
 
-	"github.com/tidwall/redcon"
-
 	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/hangup"
 )
@@ -14,7 +12,7 @@ import (
 // wait acquires for a client that waits. Replies that are due go out first. The
 // wait ends when the client is gone, and when candado is to stop.
 func (c *call) wait(req locks.AcquireRequest, session bool) (locks.Lease, error) {
-	if !c.sess.flush(c.conn) {
+	if !c.flush() {
 		c.sess.guard.hangUp()
 		return locks.Lease{}, errGone
 	}
@@ -40,15 +38,4 @@ func (c *call) ask(ctx context.Context, req locks.AcquireRequest, session bool) 
 		return c.sess.leases.Acquire(ctx, req)
 	}
 	return c.srv.engine.Acquire(ctx, req)
-}
-
-// flush writes the replies that redcon holds back until the end of the batch.
-// It reports whether the client still takes them.
-func (s *session) flush(conn redcon.Conn) bool {
-	w := redcon.BaseWriter(conn)
-	if s.pending == 0 || w == nil {
-		return true
-	}
-	s.pending = 0
-	return w.Flush() == nil
 }

@@ -77,6 +77,11 @@ type release struct {
 	back  bool     // it is not under way any more
 	meant []*held  // what it may end: first what was held when it began, then what was granted meanwhile
 	early int      // how many those first ones are
+
+	result locks.ReleaseResult // what it came to
+	part   *part               // the watch over its lock
+	place  int                 // in part.unseen
+	seen   bool                // it is, or was, in the book; behind part.mu until it is
 }
 
 // aim notes that the release is meant for a lease, if it may end it.
@@ -105,17 +110,49 @@ type book struct {
 	partings table[locks.Token, *parting]
 	releases table[*release, *release] // those that are not back
 	agenda   agenda
+	watch    *watch
 }
 
 func (b *book) keeps(h *held) bool    { return b.held.get(h.id, h.token) == h }
 func (b *book) parts(p *parting) bool { return b.partings.get(p.id, p.token) == p }
-func (b *book) add(h *held)           { b.held.put(h.id, h.token, h); h.slot = slot{index: -1, held: h} }
+
+func (b *book) ask(a *ask) {
+	b.count(a.req.ID)
+	b.asks.put(a.req.ID, a, a)
+}
+
+// forget takes an ask out. One that is not there may be forgotten.
+func (b *book) forget(a *ask) {
+	if b.asks.drop(a.req.ID, a) {
+		b.discount(a.req.ID)
+	}
+}
+
+func (b *book) add(h *held) {
+	b.count(h.id)
+	b.held.put(h.id, h.token, h)
+	h.slot = slot{index: -1, held: h}
+}
+
 func (b *book) addParting(p *parting) {
+	b.count(p.id)
 	b.partings.put(p.id, p.token, p)
 	p.slot = slot{index: -1, parting: p}
 }
-func (b *book) remove(h *held)           { b.held.drop(h.id, h.token); b.schedule(&h.slot, never) }
-func (b *book) removeParting(p *parting) { b.partings.drop(p.id, p.token); b.schedule(&p.slot, never) }
+
+func (b *book) remove(h *held) {
+	if b.held.drop(h.id, h.token) {
+		b.discount(h.id)
+	}
+	b.schedule(&h.slot, never)
+}
+
+func (b *book) removeParting(p *parting) {
+	if b.partings.drop(p.id, p.token) {
+		b.discount(p.id)
+	}
+	b.schedule(&p.slot, never)
+}
 
 // table finds things by their lock, and by a key of their own.
 type table[K comparable, V any] struct {
@@ -136,15 +173,16 @@ func (t *table[K, V]) put(id locks.ID, key K, v V) {
 	t.n++
 }
 
-// drop takes a thing out. One that is not there may be dropped.
-func (t *table[K, V]) drop(id locks.ID, key K) {
+// drop takes a thing out, and reports whether it was there.
+func (t *table[K, V]) drop(id locks.ID, key K) bool {
 	if _, ok := t.of[id][key]; !ok {
-		return
+		return false
 	}
 	t.n--
 	if delete(t.of[id], key); len(t.of[id]) == 0 {
 		delete(t.of, id)
 	}
+	return true
 }
 
 // slot is the place on the agenda of a held or a parting lease.

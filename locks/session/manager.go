@@ -67,8 +67,10 @@ type Manager struct {
 	giving      context.Context // of releases; ends when Close has done what it can
 	stopGiving  context.CancelFunc
 
+	spares sync.Pool // of *release
+
 	mu      sync.Mutex
-	book    book
+	book    book // its watch also answers without mu
 	timer   *time.Timer
 	wake    instant  // when the timer fires
 	queue   []*batch // those that have something to release, in turn
@@ -89,6 +91,7 @@ func New(engine locks.Engine, o Options) *Manager {
 		opts:    o.withDefaults(),
 		start:   time.Now(),
 		wake:    never,
+		book:    book{watch: newWatch()},
 		drained: make(chan struct{}),
 	}
 	m.keeping, m.stopKeeping = context.WithCancel(context.Background())

@@ -119,7 +119,7 @@ func (s *Session) begin(req locks.AcquireRequest, cancel context.CancelCauseFunc
 		return nil, fmt.Errorf("acquiring %q: a session may have %d leases: %w", req.ID, m.opts.MaxLeases, locks.ErrBusy)
 	}
 	a := &ask{req: req, session: s, cancel: cancel}
-	m.book.asks.put(req.ID, a, a)
+	m.book.ask(a)
 	if s.asks == nil {
 		s.asks, s.leases = make(map[*ask]struct{}), make(map[*held]struct{})
 	}
@@ -155,7 +155,7 @@ func (m *Manager) end(a *ask) {
 }
 
 func (m *Manager) endLocked(a *ask) {
-	m.book.asks.drop(a.req.ID, a)
+	m.book.forget(a)
 	delete(a.session.asks, a)
 }
 

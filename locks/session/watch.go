@@ -25,7 +25,7 @@ type watched struct {
 // Acquire passes the request on. A lease of a session that its owner acquires
 // again stays the session's.
 func (w watched) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
-	sent := w.m.now()
+	sent := w.m.sent(req.ID)
 	lease, err := w.Engine.Acquire(ctx, req)
 	if err == nil || errors.Is(err, locks.ErrUnavailable) {
 		w.m.reacquired(req, sent)
@@ -40,13 +40,22 @@ func (w watched) Release(ctx context.Context, req locks.ReleaseRequest) (locks.R
 
 // ReleaseAll passes the requests on.
 func (w watched) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
-	return w.m.releaseAll(nil, reqs, func() []locks.ReleaseResult { return w.Engine.ReleaseAll(ctx, reqs) })
+	under := make([]*release, len(reqs))
+	for i, req := range reqs {
+		under[i] = w.m.depart(nil, req)
+	}
+	defer w.m.land(under)
+	results := w.Engine.ReleaseAll(ctx, reqs)
+	for i := range results {
+		under[i].result = results[i]
+	}
+	return results
 }
 
 // Heartbeat passes the request on. The next renewal gives a lease of a session its
 // own TTL again.
 func (w watched) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (locks.Lease, error) {
-	sent := w.m.now()
+	sent := w.m.sent(req.ID)
 	lease, err := w.Engine.Heartbeat(ctx, req)
 	w.m.renewed(req, sent, lease, err)
 	return lease, err
@@ -67,27 +76,7 @@ func (w watched) Do(ctx context.Context, ops []locks.Op) { w.m.do(ctx, nil, ops)
 
 // do passes operations on that a session asks for, or, if by is nil, somebody else.
 func (m *Manager) do(ctx context.Context, by *Session, ops []locks.Op) {
-	var reqs []locks.ReleaseRequest
-	for i := range ops {
-		if ops[i].Kind == locks.OpRelease {
-			reqs = append(reqs, ops[i].Release)
-		}
-	}
-	sent := m.now()
-	if len(reqs) == 0 {
-		m.engine.Do(ctx, ops)
-	} else {
-		m.releaseAll(by, reqs, func() []locks.ReleaseResult {
-			m.engine.Do(ctx, ops)
-			results := make([]locks.ReleaseResult, 0, len(reqs))
-			for i := range ops {
-				if ops[i].Kind == locks.OpRelease {
-					results = append(results, locks.ReleaseResult{Released: ops[i].Released, Err: ops[i].Err})
-				}
-			}
-			return results
-		})
-	}
+	sent := m.pass(ctx, by, ops)
 	for i := range ops {
 		switch op := &ops[i]; {
 		case op.Kind == locks.OpHeartbeat:
@@ -96,6 +85,47 @@ func (m *Manager) do(ctx context.Context, by *Session, ops []locks.Op) {
 			m.reacquired(op.Acquire, sent)
 		}
 	}
+}
+
+// pass has operations done, and says when they were sent.
+func (m *Manager) pass(ctx context.Context, by *Session, ops []locks.Op) (sent instant) {
+	var room [16]*release
+	under := room[:0]
+	for i := range ops {
+		switch op := &ops[i]; {
+		case op.Kind == locks.OpRelease:
+			under = append(under, m.depart(by, op.Release))
+		case sent != 0:
+		case op.Kind == locks.OpHeartbeat:
+			sent = m.sent(op.Heartbeat.ID)
+		case op.Kind == locks.OpAcquire && op.Acquire.Owner != "":
+			sent = m.sent(op.Acquire.ID)
+		}
+	}
+	defer func() { m.land(under) }()
+	if len(ops) == 1 {
+		locks.DoEach(ctx, m.engine, ops) // nothing is gained by Do
+	} else {
+		m.engine.Do(ctx, ops)
+	}
+	n := 0
+	for i := range ops {
+		if op := &ops[i]; op.Kind == locks.OpRelease {
+			under[n].result = locks.ReleaseResult{Released: op.Released, Err: op.Err}
+			n++
+		}
+	}
+	return sent
+}
+
+// sent returns the instant at which a call about the lock is sent, for changedAll. If the
+// book has nothing of the lock, it is 0, which is as good: what is kept when the call has
+// returned was confirmed after it was sent, and only the later of the two counts.
+func (m *Manager) sent(id locks.ID) instant {
+	if !m.book.watches(id) {
+		return 0
+	}
+	return m.now()
 }
 
 // renewed notes what somebody's heartbeat has set, or may have.
@@ -122,6 +152,9 @@ func (m *Manager) reacquired(req locks.AcquireRequest, sent instant) {
 // changedAll notes that the expiry of claimed leases may have been set by a call
 // that was sent at the instant given.
 func (m *Manager) changedAll(id locks.ID, claim locks.Claim, ttl time.Duration, sent instant) {
+	if !m.book.watches(id) {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, h := range m.book.held.of[id] {
@@ -150,54 +183,35 @@ func (m *Manager) changed(h *held, ttl time.Duration, sent instant) {
 // release passes a release on that a session asks for, or, if by is nil, somebody
 // else.
 func (m *Manager) release(ctx context.Context, by *Session, req locks.ReleaseRequest) (locks.Released, error) {
-	r := m.releaseAll(by, []locks.ReleaseRequest{req}, func() []locks.ReleaseResult {
-		released, err := m.engine.Release(ctx, req)
-		return []locks.ReleaseResult{{Released: released, Err: err}}
-	})[0]
-	return r.Released, r.Err
+	under := [1]*release{m.depart(by, req)}
+	defer func() { m.land(under[:]) }()
+	released, err := m.engine.Release(ctx, req)
+	under[0].result = locks.ReleaseResult{Released: released, Err: err}
+	return released, err
 }
 
-// releaseAll has requests passed on. The leases that they may end are marked before they
-// are sent: a renewal may find them over before the release has returned.
-func (m *Manager) releaseAll(by *Session, reqs []locks.ReleaseRequest, pass func() []locks.ReleaseResult) (results []locks.ReleaseResult) {
-	under := m.announce(by, reqs)
-	defer func() { // also if the engine panics: then the outcome is unknown
-		if results == nil {
-			results = slices.Repeat([]locks.ReleaseResult{{Err: locks.ErrUnavailable}}, len(reqs))
-		}
-		m.tell(m.returned(under, results))
-	}()
-	return pass()
-}
-
-// announce notes releases that are about to be sent, and what they are meant for. What is
-// granted while they are under way is added by adopt.
-func (m *Manager) announce(by *Session, reqs []locks.ReleaseRequest) []*release {
+// announce notes a release that is about to be sent, and what it is meant for. What is
+// granted while it is under way is added by adopt.
+func (m *Manager) announce(r *release) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	under := make([]*release, len(reqs))
-	for i, req := range reqs {
-		r := &release{req: req, by: by}
-		for _, h := range m.book.held.of[req.ID] {
-			r.aim(h)
-		}
-		r.early = len(r.meant)
-		m.book.releases.put(req.ID, r, r)
-		under[i] = r
+	for _, h := range m.book.held.of[r.req.ID] {
+		r.aim(h)
 	}
-	return under
+	r.early, r.seen = len(r.meant), true
+	m.book.releases.put(r.req.ID, r, r)
 }
 
 // returned takes in what releases came to.
-func (m *Manager) returned(under []*release, results []locks.ReleaseResult) (losses []loss) {
+func (m *Manager) returned(under []*release) (losses []loss) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i, r := range under {
+	for _, r := range under {
 		r.back = true
 		m.book.releases.drop(r.req.ID, r)
-		err := results[i].Err
+		err := r.result.Err
 		unknown := err != nil && !errors.Is(err, locks.ErrNotOwner)
-		ended := err == nil && results[i].Released.Ended > 0
+		ended := err == nil && r.result.Released.Ended > 0
 		if ended || unknown {
 			m.doubt(r.req)
 		}
