@@ -118,22 +118,31 @@ func (g *guard) finish() { g.over = true }
 // arguments takes the next whole command. They point into the buffer: they are valid
 // until more is called. Nil if there is none.
 func (g *guard) arguments() [][]byte {
-	cmd := g.rest
-	if g.rest = nil; cmd == nil {
-		cmd = g.command()
+	if cap(g.args) > keptArgs {
+		g.args = nil
 	}
-	if cmd == nil {
-		return nil
+	if cmd := g.rest; cmd != nil { // redcon has had no room for it
+		g.rest = nil
+		_, g.args, _, _, _ = redcon.ReadNextCommand(cmd, g.args[:0])
+		return g.args
 	}
-	whole, args, _, _, err := redcon.ReadNextCommand(cmd, g.args[:0])
-	if !whole || err != nil { // never: it was framed
-		g.broken = errMultibulkLength
-		return nil
+	for {
+		cmd := g.frame()
+		if cmd == nil {
+			return nil
+		}
+		g.args = g.args[:0]
+		if cmd[0] == '*' {
+			for _, at := range g.frames.found {
+				g.args = append(g.args, cmd[at.from:at.to:at.to])
+			}
+		} else if g.args, g.broken = inlineArguments(cmd, g.opts.MaxArguments); g.broken != nil {
+			return nil
+		}
+		if len(g.args) > 0 {
+			return g.args
+		}
 	}
-	if cap(args) <= keptArgs {
-		g.args = args
-	}
-	return args
 }
 
 // cut copies what is ready into p.
@@ -157,21 +166,31 @@ func (g *guard) cut(p []byte) (n int) {
 // command takes the next whole command, in canonical form, from the buffer. It
 // returns nil if there is none, or sets broken if there will never be one.
 func (g *guard) command() []byte {
-	for g.broken == nil {
-		n, err := g.frames.next(g.buf[g.r:g.w])
-		if n == 0 {
-			g.broken = err
+	for {
+		cmd := g.frame()
+		if cmd == nil {
 			return nil
 		}
-		cmd := g.buf[g.r : g.r+n : g.r+n]
-		g.r += n
-		g.begun = time.Time{}
-		if cmd, err = canonical(cmd, g.opts.MaxArguments); len(cmd) > 0 {
+		if cmd, g.broken = canonical(cmd, g.opts.MaxArguments); len(cmd) > 0 || g.broken != nil {
 			return cmd
 		}
-		g.broken = err
 	}
-	return nil
+}
+
+// frame takes the next whole command as it came. It returns nil as command does.
+func (g *guard) frame() []byte {
+	if g.broken != nil {
+		return nil
+	}
+	n, err := g.frames.next(g.buf[g.r:g.w])
+	if n == 0 {
+		g.broken = err
+		return nil
+	}
+	cmd := g.buf[g.r : g.r+n : g.r+n]
+	g.r += n
+	g.begun = time.Time{}
+	return cmd
 }
 
 // fill waits for more bytes. Nothing points into the buffer any more.

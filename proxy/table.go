@@ -105,27 +105,34 @@ func (c *command) categories() []string {
 // commandTable holds the commands in the order of their definition, and finds
 // them by name.
 type commandTable struct {
-	all    []*command
-	byName map[string]*command
+	all      []*command
+	byLength [maxCommandName + 1][]*command // few have names of the same length
 }
 
+const maxCommandName = 32
+
 func newCommandTable() commandTable {
-	t := commandTable{byName: make(map[string]*command)}
+	var t commandTable
 	for _, group := range [][]command{lockCommands(), connectionCommands(), serverCommands()} {
 		for i := range group {
 			t.all = append(t.all, &group[i])
-			t.byName[group[i].name] = &group[i]
+			t.enter(&group[i])
 		}
 	}
 	for _, word := range []string{"post", "host:"} {
-		t.byName[word] = &command{name: word}
+		t.enter(&command{name: word})
 	}
 	return t
 }
 
+func (t *commandTable) enter(cmd *command) {
+	n := len(cmd.name)
+	t.byLength[n] = append(t.byLength[n], cmd)
+}
+
 // find returns the command of that name in any case, or nil.
-func (t commandTable) find(name []byte) *command {
-	var lower [32]byte
+func (t *commandTable) find(name []byte) *command {
+	var lower [maxCommandName]byte
 	if len(name) > len(lower) {
 		return nil
 	}
@@ -135,12 +142,17 @@ func (t commandTable) find(name []byte) *command {
 		}
 		lower[i] = b
 	}
-	return t.byName[string(lower[:len(name)])]
+	for _, cmd := range t.byLength[len(name)] {
+		if cmd.name == string(lower[:len(name)]) {
+			return cmd
+		}
+	}
+	return nil
 }
 
 // named returns the command or subcommand ("client|id") of that name, or nil if
 // there is none to speak of.
-func (t commandTable) named(name []byte) *command {
+func (t *commandTable) named(name []byte) *command {
 	container, sub, isSub := strings.Cut(string(name), "|")
 	cmd := t.find([]byte(container))
 	if cmd == nil || cmd.hidden() {
