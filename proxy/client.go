@@ -104,7 +104,7 @@ func (c *call) describe(s *session) string {
 	i, now := s.identity(), c.srv.opts.Now()
 	return fmt.Sprintf("id=%d addr=%s laddr=%s name=%s age=%d idle=%d flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s\n",
 		s.id, s.guard.RemoteAddr(), s.guard.LocalAddr(), i.name,
-		int64(now.Sub(s.opened).Seconds()), int64(s.idle(now).Seconds()),
+		int64(now.Sub(s.opened).Seconds()), int64(s.idle().Seconds()),
 		s.latest.Load().title(), i.proto, i.libName, i.libVer)
 }
 

@@ -45,13 +45,13 @@ func (s *Server) handle(conn redcon.Conn, first redcon.Command) {
 	g := sess.guard
 	defer g.finish()
 	c := &call{reply: reply{proto: sess.proto}, ctx: sess.ctx, srv: s, sess: sess}
-	sess.arrived(s.opts.Now())
+	sess.arrived()
 	c.take(first.Args)
 	for _, cmd := range rest {
 		c.take(cmd.Args)
 	}
 	for c.deliver() && g.more() == nil {
-		sess.arrived(s.opts.Now())
+		sess.arrived()
 		for args := g.arguments(); args != nil && !g.hungUp; args = g.arguments() {
 			c.take(args)
 		}

@@ -335,8 +335,8 @@ func (g *guard) Write(b []byte) (int, error) {
 		return 0, nil // redcon flushes at the end of each batch, replies or not
 	}
 	timeout := g.opts.WriteTimeout
-	if now := time.Now(); g.writeBy.Sub(now) < timeout-timeout/4 {
-		g.writeBy = now.Add(timeout)
+	if time.Until(g.writeBy) < timeout-timeout/4 {
+		g.writeBy = time.Now().Add(timeout)
 		if err := g.SetWriteDeadline(g.writeBy); err != nil {
 			return 0, err
 		}

@@ -22,7 +22,8 @@ const resetTime = 5 * time.Second
 type session struct {
 	id     int64
 	guard  *guard
-	opened time.Time
+	opened time.Time // by Options.Now
+	begun  time.Time // the same by the clock of timeouts
 
 	// ctx ends when the connection is closed. Engines get it with each command.
 	ctx    context.Context
@@ -35,7 +36,7 @@ type session struct {
 	skipNext bool // CLIENT REPLY SKIP
 
 	latest atomic.Pointer[command] // that was taken
-	heard  atomic.Int64            // when the latest batch arrived: a time.Duration since opened
+	heard  atomic.Int64            // when the latest batch arrived: a time.Duration since begun
 
 	mu    sync.Mutex
 	shown identity
@@ -48,7 +49,7 @@ type identity struct {
 }
 
 func newSession(id int64, g *guard, now time.Time) *session {
-	s := &session{id: id, guard: g, opened: now, proto: 2}
+	s := &session{id: id, guard: g, opened: now, begun: time.Now(), proto: 2}
 	s.shown = identity{proto: 2}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	g.sess, g.closed, g.ending = s, s.cancel, s.end
@@ -91,12 +92,10 @@ func (s *session) identity() identity {
 }
 
 // arrived notes that commands have come.
-func (s *session) arrived(now time.Time) { s.heard.Store(int64(now.Sub(s.opened))) }
+func (s *session) arrived() { s.heard.Store(int64(time.Since(s.begun))) }
 
 // idle returns for how long none have.
-func (s *session) idle(now time.Time) time.Duration {
-	return now.Sub(s.opened) - time.Duration(s.heard.Load())
-}
+func (s *session) idle() time.Duration { return time.Since(s.begun) - time.Duration(s.heard.Load()) }
 
 func sortedSessions(sessions map[int64]*session) []*session {
 	return slices.SortedFunc(maps.Values(sessions), func(a, b *session) int { return cmp.Compare(a.id, b.id) })

@@ -103,7 +103,11 @@ func (m *Metrics) meter(operation string) meter {
 }
 
 func (i *instrumented) record(m *meter, start time.Time, r result) {
-	m.seconds.Observe(time.Since(start).Seconds())
+	i.took(m, time.Since(start).Seconds(), r)
+}
+
+func (i *instrumented) took(m *meter, seconds float64, r result) {
+	m.seconds.Observe(seconds)
 	m.total[r].Inc()
 	if r == resultUnavailable {
 		i.upstream.Inc()
@@ -144,6 +148,7 @@ func (i *instrumented) Release(ctx context.Context, req locks.ReleaseRequest) (l
 func (i *instrumented) Do(ctx context.Context, ops []locks.Op) {
 	start := time.Now()
 	i.Engine.Do(ctx, ops)
+	seconds := time.Since(start).Seconds()
 	for n := range ops {
 		op, m := &ops[n], &i.acquire
 		r := resultOf(op.Err)
@@ -161,7 +166,7 @@ func (i *instrumented) Do(ctx context.Context, ops []locks.Op) {
 		case locks.OpCheck:
 			m = &i.check
 		}
-		i.record(m, start, r)
+		i.took(m, seconds, r)
 	}
 }
 
