@@ -50,11 +50,18 @@ func (s *Server) handle(conn redcon.Conn, first redcon.Command) {
 	for _, cmd := range rest {
 		c.take(cmd.Args)
 	}
+	c.takeAll() // redcon may have had no room for all
 	for c.deliver() && g.more() == nil {
 		sess.arrived()
-		for args := g.arguments(); args != nil && !g.hungUp; args = g.arguments() {
-			c.take(args)
-		}
+		c.takeAll()
+	}
+}
+
+// takeAll serves the commands that have arrived.
+func (c *call) takeAll() {
+	g := c.sess.guard
+	for args := g.arguments(); args != nil && !g.hungUp; args = g.arguments() {
+		c.take(args)
 	}
 }
 
