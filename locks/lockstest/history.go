@@ -56,6 +56,7 @@ func (d *duel) actions() map[string]func(*rapid.T) {
 		"renew":   d.heartbeat,
 		"renew 2": d.heartbeat, // the richest in cases, so it comes twice
 		"check":   d.check,
+		"do":      d.together,
 		"info":    d.info,
 		"scan":    d.scan,
 		"advance": d.advance,
@@ -147,6 +148,65 @@ func (d *duel) scan(rt *rapid.T) {
 			}
 		}
 	})
+}
+
+// together asks for several operations at once. Tokens among them are those that were
+// known before.
+func (d *duel) together(rt *rapid.T) {
+	type step struct {
+		op    locks.Op
+		claim claim
+	}
+	steps := make([]step, rapid.IntRange(2, 6).Draw(rt, "operations"))
+	for i := range steps {
+		id := drawID(rt)
+		s := step{claim: d.drawClaim(rt, id)}
+		s.op.Kind = rapid.SampledFrom([]locks.OpKind{locks.OpAcquire, locks.OpAcquire, locks.OpRelease, locks.OpHeartbeat, locks.OpCheck}).Draw(rt, "kind")
+		switch s.op.Kind {
+		case locks.OpAcquire:
+			s.op.Acquire = locks.AcquireRequest{ID: id, Owner: drawOwner(rt), TTL: drawTTL(rt, short, long, locks.NoExpiry)}
+			if rapid.Bool().Draw(rt, "shared") {
+				s.op.Acquire.Mode, s.op.Acquire.Limit = locks.Shared, rapid.IntRange(0, 3).Draw(rt, "limit")
+			}
+		case locks.OpRelease:
+			s.op.Release = locks.ReleaseRequest{ID: id, Force: rapid.IntRange(0, 9).Draw(rt, "force") == 9}
+		case locks.OpHeartbeat:
+			s.op.Heartbeat = locks.HeartbeatRequest{ID: id, TTL: drawTTL(rt, 0, short, long, locks.NoExpiry)}
+		case locks.OpCheck:
+			s.claim = claim{ordinal: d.drawOrdinal(rt, id)}
+			s.op.Check.ID = id
+		}
+		steps[i] = s
+	}
+	var leases []locks.Lease // of either side, it does not matter which
+	d.ask(rt, fmt.Sprintf("together %+v", steps), func(s *side) reply {
+		ops := make([]locks.Op, len(steps))
+		for i, step := range steps {
+			ops[i] = step.op
+			op := &ops[i]
+			op.Release.Claim = step.claim.on(s, op.Release.ID)
+			op.Heartbeat.Claim = step.claim.on(s, op.Heartbeat.ID)
+			op.Check.Token = step.claim.on(s, op.Check.ID).Token
+		}
+		s.Engine.Do(d.t.Context(), ops)
+		came := ""
+		leases = leases[:0]
+		for _, op := range ops {
+			id, lease := op.Heartbeat.ID, op.Lease
+			if op.Kind == locks.OpAcquire {
+				id = op.Acquire.ID
+				lease = s.granted(id, lease)
+			} else {
+				lease = s.normal(id, lease)
+			}
+			leases = append(leases, lease)
+			came += fmt.Sprintf("%+v %+v %v %v\n", lease, op.Released, op.Live, outcome(op.Err))
+		}
+		return reply{value: came}
+	})
+	for _, lease := range leases {
+		d.expects(lease)
+	}
 }
 
 // advance lets time pass: not often if it is real. The waits are

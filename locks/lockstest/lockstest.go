@@ -114,7 +114,7 @@ func cases() []testCase {
 	for _, some := range [][]testCase{
 		acquireCases(), sharedCases(), releaseCases(), heartbeatCases(), expiryCases(),
 		infoCases(), scanCases(), tokenCases(), engineCases(),
-		queueCases(), againCases(), handOverCases(), leavingCases(), renewCases(),
+		queueCases(), againCases(), handOverCases(), leavingCases(), renewCases(), doCases(),
 	} {
 		all = append(all, some...)
 	}

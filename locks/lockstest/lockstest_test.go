@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,6 +67,7 @@ type (
 	extendsTTL     struct{ locks.Engine }
 	refusesToWait  struct{ locks.Engine }
 	forgetsPlaces  struct{ locks.Engine }
+	doesBackwards  struct{ locks.Engine }
 )
 
 func (e releasesOthers) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
@@ -130,6 +132,13 @@ func (e forgetsPlaces) Acquire(ctx context.Context, req locks.AcquireRequest) (l
 	return e.Engine.Acquire(ctx, req)
 }
 
+// Operations together should be done in order.
+func (e doesBackwards) Do(ctx context.Context, ops []locks.Op) {
+	slices.Reverse(ops)
+	e.Engine.Do(ctx, ops)
+	slices.Reverse(ops)
+}
+
 func TestCompareFindsFaults(t *testing.T) {
 	for name, value := range map[string]string{"rapid.seed": "1", "rapid.nofailfile": "true", "rapid.shrinktime": "0s"} {
 		before := flag.Lookup(name).Value.String()
@@ -147,6 +156,7 @@ func TestCompareFindsFaults(t *testing.T) {
 		func(e locks.Engine) locks.Engine { return extendsTTL{e} },
 		func(e locks.Engine) locks.Engine { return refusesToWait{e} },
 		func(e locks.Engine) locks.Engine { return forgetsPlaces{e} },
+		func(e locks.Engine) locks.Engine { return doesBackwards{e} },
 	} {
 		t.Run(fmt.Sprintf("%T", fault(nil)), func(t *testing.T) {
 			found := &recorder{}
