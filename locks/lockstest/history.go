@@ -151,7 +151,8 @@ func (d *duel) scan(rt *rapid.T) {
 }
 
 // together asks for several operations at once. Tokens among them are those that were
-// known before.
+// known before. An owner that waits does not ask again here: if it is granted the lock and
+// asks again in the same moment, engines may take either of its requests for the older.
 func (d *duel) together(rt *rapid.T) {
 	type step struct {
 		op    locks.Op
@@ -167,6 +168,9 @@ func (d *duel) together(rt *rapid.T) {
 			s.op.Acquire = locks.AcquireRequest{ID: id, Owner: drawOwner(rt), TTL: drawTTL(rt, short, long, locks.NoExpiry)}
 			if rapid.Bool().Draw(rt, "shared") {
 				s.op.Acquire.Mode, s.op.Acquire.Limit = locks.Shared, rapid.IntRange(0, 3).Draw(rt, "limit")
+			}
+			if d.sides[0].waiters.have(id, s.op.Acquire.Owner) {
+				s.op.Acquire.Owner = ""
 			}
 		case locks.OpRelease:
 			s.op.Release = locks.ReleaseRequest{ID: id, Force: rapid.IntRange(0, 9).Draw(rt, "force") == 9}

@@ -21,6 +21,16 @@ import (
 // waiters are the calls of one side that have not been seen to end, by number.
 type waiters map[int]*call
 
+// have reports whether an owner waits for the lock.
+func (w waiters) have(id locks.ID, owner locks.Owner) bool {
+	for _, c := range w {
+		if c.req.ID == id && c.req.Owner == owner {
+			return true
+		}
+	}
+	return false
+}
+
 // ended is what a call came to.
 type ended struct {
 	number int
