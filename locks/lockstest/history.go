@@ -151,16 +151,21 @@ func (d *duel) scan(rt *rapid.T) {
 }
 
 // together asks for several operations at once. Tokens among them are those that were
-// known before. An owner that waits does not ask again here: if it is granted the lock and
-// asks again in the same moment, engines may take either of its requests for the older.
+// known before. A lock with waiters is asked about once only: what the second operation meets
+// depends on whether those that the first has handed the lock to have heard of it.
 func (d *duel) together(rt *rapid.T) {
 	type step struct {
 		op    locks.Op
 		claim claim
 	}
-	steps := make([]step, rapid.IntRange(2, 6).Draw(rt, "operations"))
-	for i := range steps {
+	var steps []step
+	asked := map[locks.ID]bool{}
+	for range rapid.IntRange(2, 6).Draw(rt, "operations") {
 		id := drawID(rt)
+		if asked[id] && d.sides[0].waiters.wait(id) {
+			continue
+		}
+		asked[id] = true
 		s := step{claim: d.drawClaim(rt, id)}
 		s.op.Kind = rapid.SampledFrom([]locks.OpKind{locks.OpAcquire, locks.OpAcquire, locks.OpRelease, locks.OpHeartbeat, locks.OpCheck}).Draw(rt, "kind")
 		switch s.op.Kind {
@@ -168,9 +173,6 @@ func (d *duel) together(rt *rapid.T) {
 			s.op.Acquire = locks.AcquireRequest{ID: id, Owner: drawOwner(rt), TTL: drawTTL(rt, short, long, locks.NoExpiry)}
 			if rapid.Bool().Draw(rt, "shared") {
 				s.op.Acquire.Mode, s.op.Acquire.Limit = locks.Shared, rapid.IntRange(0, 3).Draw(rt, "limit")
-			}
-			if d.sides[0].waiters.have(id, s.op.Acquire.Owner) {
-				s.op.Acquire.Owner = ""
 			}
 		case locks.OpRelease:
 			s.op.Release = locks.ReleaseRequest{ID: id, Force: rapid.IntRange(0, 9).Draw(rt, "force") == 9}
@@ -180,7 +182,7 @@ func (d *duel) together(rt *rapid.T) {
 			s.claim = claim{ordinal: d.drawOrdinal(rt, id)}
 			s.op.Check.ID = id
 		}
-		steps[i] = s
+		steps = append(steps, s)
 	}
 	var leases []locks.Lease // of either side, it does not matter which
 	d.ask(rt, fmt.Sprintf("together %+v", steps), func(s *side) reply {

@@ -21,10 +21,10 @@ import (
 // waiters are the calls of one side that have not been seen to end, by number.
 type waiters map[int]*call
 
-// have reports whether an owner waits for the lock.
-func (w waiters) have(id locks.ID, owner locks.Owner) bool {
+// wait reports whether any waits for the lock.
+func (w waiters) wait(id locks.ID) bool {
 	for _, c := range w {
-		if c.req.ID == id && c.req.Owner == owner {
+		if c.req.ID == id {
 			return true
 		}
 	}
