@@ -104,6 +104,7 @@ func (p program) serve(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	collectLess(p.lookupEnv)
 	// Before anything is open: a signal that comes early must drain as well.
 	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(p.signals)
