@@ -290,7 +290,7 @@ func randomCommand(rnd *rand.Rand) []string {
 }
 
 // play sends commands in batches of n and returns their replies; instead of a token its
-// place among those that were given.
+// place among those that were given of the lock.
 func play(t *testing.T, engine locks.Engine, commands [][]string, n int) (replies []string) {
 	t.Helper()
 	defer engine.Close()
@@ -300,7 +300,7 @@ func play(t *testing.T, engine locks.Engine, commands [][]string, n int) (replie
 	defer srv.Close()
 	conn := ln.dial()
 	r := bufio.NewReaderSize(conn, 1<<16)
-	places := map[string]string{}
+	tokens := map[string][]string{}
 	for batch := range slices.Chunk(commands, n) {
 		go func() {
 			var b strings.Builder
@@ -309,16 +309,17 @@ func play(t *testing.T, engine locks.Engine, commands [][]string, n int) (replie
 			}
 			_, _ = io.WriteString(conn, b.String())
 		}()
-		for range batch {
+		for _, cmd := range batch {
 			raw, err := readReply(r)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if isToken(raw) {
-				if places[raw] == "" {
-					places[raw] = fmt.Sprint("token ", len(places))
+				id := cmd[1]
+				if !slices.Contains(tokens[id], raw) {
+					tokens[id] = append(tokens[id], raw)
 				}
-				raw = places[raw]
+				raw = fmt.Sprint("token ", slices.Index(tokens[id], raw))
 			}
 			replies = append(replies, raw)
 		}
