@@ -19,11 +19,13 @@ import (
 	"github.com/goodjobtech/candado/bench/pairs"
 	"github.com/goodjobtech/candado/bench/report"
 	"github.com/goodjobtech/candado/bench/server"
+	"github.com/goodjobtech/candado/bench/web"
+	"github.com/goodjobtech/candado/bench/witness"
 )
 
 // parts returns the sections, in the order in which they run.
 func parts() []report.Part {
-	return []report.Part{pairs.Part()}
+	return []report.Part{pairs.Part(), web.Part(), witness.Part()}
 }
 
 func main() {
