@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goodjobtech/candado/bench/handoff"
 	"github.com/goodjobtech/candado/bench/pairs"
 	"github.com/goodjobtech/candado/bench/report"
 	"github.com/goodjobtech/candado/bench/server"
@@ -25,7 +26,7 @@ import (
 
 // parts returns the sections, in the order in which they run.
 func parts() []report.Part {
-	return []report.Part{pairs.Part(), web.Part(), witness.Part()}
+	return []report.Part{pairs.Part(), web.Part(), handoff.Part(), witness.Part()}
 }
 
 func main() {
