@@ -51,7 +51,7 @@ type Load struct {
 type Result struct {
 	Length     time.Duration
 	Operations int64           // each is one reply
-	Latency    stats.Histogram // from before a request is sent until its last reply is judged
+	Latency    stats.Histogram // from before a request is sent until its last reply is judged, if that was in the time measured
 	Used       server.Usage
 }
 
@@ -211,10 +211,12 @@ func (c *client) run() error {
 			if err := c.reply(); err != nil {
 				return err
 			}
+			if c.phase.Load() == measuring {
+				c.operations++
+			}
 		}
 		took := time.Since(began)
 		if c.phase.Load() == measuring {
-			c.operations += int64(replies)
 			c.latency.Record(took)
 		}
 	}

@@ -135,8 +135,9 @@ func TestGeneratorCountsWhatAnHonestServerDid(t *testing.T) {
 		if r.Operations <= 0 || r.Operations > did || f.acquired.Load() != f.released.Load() {
 			t.Errorf("pipeline %d: %d operations counted; %d locks acquired, %d released", pipeline, r.Operations, f.acquired.Load(), f.released.Load())
 		}
-		if got, want := r.Latency.Count(), uint64(r.Operations)/uint64(pipeline); got != want {
-			t.Errorf("pipeline %d: %d latencies, want %d", pipeline, got, want)
+		// Of each client one batch may lie across the begin, and one across the end.
+		if got, want := int(r.Latency.Count()), int(r.Operations)/pipeline; got < want-6 || got > want+6 {
+			t.Errorf("pipeline %d: %d latencies, want about %d", pipeline, got, want)
 		}
 		if len(f.odd) > 0 || len(f.ids) != 3*8 {
 			t.Errorf("pipeline %d: %d locks were used, and what was not right: %q", pipeline, len(f.ids), f.odd)

@@ -74,6 +74,25 @@ func TestReportIsSaved(t *testing.T) {
 	}
 }
 
+func TestOnlyPlotsOfAnOlderReportAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	left := func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	}
+	if err := os.WriteFile(filepath.Join(dir, "old.svg"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for round, want := range []bool{true, false} { // at first nothing says that it is a report's
+		if err := sample().Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		if left("old.svg") != want || !left("pairs-rate.svg") {
+			t.Errorf("after saving %d times: old %v, new %v", round+1, left("old.svg"), left("pairs-rate.svg"))
+		}
+	}
+}
+
 func TestTerminalGetsTablesFaultsAndGoals(t *testing.T) {
 	var out strings.Builder
 	r := sample()
