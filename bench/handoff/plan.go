@@ -112,9 +112,28 @@ func plan(p report.Plan) report.Plan {
 // perMeasurement is about what each takes beyond its length and warm-up.
 const perMeasurement = 200 * time.Millisecond
 
+// length returns how long to measure a contender. A wait that has not ended is
+// no longer than the measurement: to tell whether redsync's longest is so many
+// times a queue's, the measurement has to be longer than that.
+func length(p report.Plan, contender string, l load) time.Duration {
+	if p.Quick || !slices.Contains([]string{embedded, onRedis, redsync}, contender) {
+		return p.Length
+	}
+	turn := l.hold + l.hold/3 // with what a hand-off takes
+	return max(p.Length, stretchShorter*time.Duration(l.workers)*turn)
+}
+
 func expected(p report.Plan) time.Duration {
 	p = plan(p)
-	return time.Duration(p.Rounds*len(p.Workers)*len(p.Holds)*len(p.Only))*(p.Warmup+p.Length+perMeasurement) + time.Second
+	total := time.Second
+	for _, workers := range p.Workers {
+		for _, hold := range p.Holds {
+			for _, who := range p.Only {
+				total += time.Duration(p.Rounds) * (p.Warmup + length(p, who, load{workers, hold}) + perMeasurement)
+			}
+		}
+	}
+	return total
 }
 
 func run(ctx context.Context, env *report.Env) (*report.Section, error) {
@@ -135,7 +154,7 @@ func run(ctx context.Context, env *report.Env) (*report.Section, error) {
 					Params: map[string]float64{"workers": float64(workers), "hold_ms": hold.Seconds() * 1000},
 					Measure: func(ctx context.Context, round int) (Round, error) {
 						id := fmt.Sprintf("handoff:%d:%d:%v:%s", round, workers, hold, e.Name) // a fresh lock: nothing is left of the last measurement
-						return e.measure(ctx, id, l, p.Warmup, p.Length)
+						return e.measure(ctx, id, l, p.Warmup, length(p, e.Name, l))
 					},
 				})
 			}

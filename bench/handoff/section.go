@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/goodjobtech/candado/bench/cells"
 	"github.com/goodjobtech/candado/bench/plot"
@@ -45,9 +46,9 @@ func columns() []cells.Column {
 }
 
 func section(all []*cells.Cell, p report.Plan) *report.Section {
-	note := fmt.Sprintf("%d rounds, each measurement %v after %v of warm-up.", p.Rounds, p.Length, p.Warmup)
+	note := fmt.Sprintf("%d rounds, each measurement %v after %v of warm-up; longer where the longest wait has to be told.", p.Rounds, p.Length, p.Warmup)
 	return &report.Section{
-		Name: "handoff", Title: "One hot lock", Text: text, Faults: cells.Faults(all), Goals: goals(all),
+		Name: "handoff", Title: "One hot lock", Text: text, Faults: cells.Faults(all), Goals: goals(all, p),
 		Tables: cells.Tables(all, columns(), note), Plots: plots(all, p),
 		Data: struct {
 			Plan  report.Plan   `json:"plan"`
@@ -78,11 +79,18 @@ func plots(all []*cells.Cell, p report.Plan) []report.Plot {
 	return pictures
 }
 
+// How many times shorter than redsync's the longest wait is to be.
+const (
+	goalShorter    = 10
+	stretchShorter = 25
+)
+
 // goals are those of a critical section of 1 ms.
-func goals(all []*cells.Cell) []report.Goal {
+func goals(all []*cells.Cell, p report.Plan) []report.Goal {
 	var list []report.Goal
 	for _, workers := range []int{32, 256} {
-		l := load{workers, 1e6}.name()
+		hot := load{workers, time.Millisecond}
+		l := hot.name()
 		goal := func(who, what, against string, figure Figure, goal, stretch float64, atMost bool) {
 			list = append(list, report.Goal{
 				Workload: fmt.Sprintf("one hot lock, %d workers, 1 ms: %s%s", workers, what, who), Against: against,
@@ -93,7 +101,11 @@ func goals(all []*cells.Cell) []report.Goal {
 		goal(onRedis, "", "a process-local mutex", ofMutex, 0.78, 0.85, false)
 		for _, who := range []string{embedded, onRedis} {
 			goal(who, "longest wait, ", "its median wait", unfairness, 2, 1.3, true)
-			goal(who, "longest wait, ", "times shorter than redsync's", shorter, 10, 25, false)
+			goal(who, "longest wait, ", "times shorter than redsync's", shorter, goalShorter, stretchShorter, false)
+			if wait := cells.Of(all, l, who, waitLongest); wait != nil && micros(p.Warmup+length(p, redsync, hot)) < stretchShorter*wait.Median {
+				g := &list[len(list)-1]
+				g.Measured, g.Against = nil, g.Against+" (takes a longer measurement)"
+			}
 		}
 		goal(onRedis, "Redis commands per acquisition, ", "commands inside scripts", inside, 8, 4, true)
 		goal(onRedis, "Redis commands per acquisition, ", "scripts", scripts, 2, 1, true)

@@ -21,19 +21,36 @@ func TestLongestWaitIsComparedTheOtherWayRound(t *testing.T) {
 	}
 	all := []*cells.Cell{cell(embedded, 10, 20, 30), cell(redsync, 400, 500, 600)}
 	relate(all)
+	p := plan(report.Plan{})
 	if got, want := all[0].Summary[shorter], (stats.Summary{Median: 25, Min: 20, Max: 40}); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	for _, g := range goals(all) {
+	for _, g := range goals(all, p) {
 		if measured := g.Measured != nil; measured != (strings.Contains(g.Workload, "32 workers, 1 ms: longest wait, candado embedded") && strings.Contains(g.Against, "redsync")) {
 			t.Errorf("%s against %s is %v", g.Workload, g.Against, g.Measured)
 		} else if measured && g.Verdict() != "stretch" {
 			t.Errorf("25 times shorter is %q", g.Verdict())
 		}
 	}
-	s := section(all, plan(report.Plan{}))
+	s := section(all, p)
 	if len(s.Tables) != 1 || len(s.Tables[0].Rows) != 2 || len(s.Plots) != 6 {
 		t.Errorf("%d tables, %d plots", len(s.Tables), len(s.Plots))
+	}
+}
+
+func TestWaitThatWasCutOffIsNotCompared(t *testing.T) {
+	l := load{256, time.Millisecond}.name()
+	cell := func(who string, wait time.Duration) *cells.Cell {
+		return &cells.Cell{Contender: who, Load: l, Rounds: []Round{{Figures: Figures{rate: 1, waitLongest: micros(wait)}}}}
+	}
+	all := []*cells.Cell{cell(embedded, 300*time.Millisecond), cell(redsync, 700*time.Millisecond)}
+	relate(all)
+	for _, p := range []report.Plan{plan(report.Plan{Quick: true}), plan(report.Plan{})} {
+		for _, g := range goals(all, p) {
+			if strings.HasPrefix(g.Against, "times shorter") && strings.Contains(g.Workload, "256 workers, 1 ms: longest wait, candado embedded") && (g.Measured == nil) != p.Quick {
+				t.Errorf("quick %v: %s is %v", p.Quick, g.Against, g.Measured)
+			}
+		}
 	}
 }
 
