@@ -119,7 +119,7 @@ func length(p report.Plan, contender string, l load) time.Duration {
 	if p.Quick || !slices.Contains([]string{embedded, onRedis, redsync}, contender) {
 		return p.Length
 	}
-	turn := l.hold + l.hold/3 // with what a hand-off takes
+	turn := l.hold + l.hold/2 // with what a hand-off takes
 	return max(p.Length, stretchShorter*time.Duration(l.workers)*turn)
 }
 
