@@ -234,11 +234,11 @@ func (b *batcher) command(calls []*call, deadline int64) []any {
 	args = append(args, "evalsha", b.script.SHA, len(calls))
 	for _, c := range calls {
 		c.deadline = max(c.deadline, deadline)
-		args = append(args, &c.key)
+		args = append(args, (*keyOf)(c))
 	}
 	args = append(args, deadline, b.engine.floor.Load(), b.engine.waiting.self, b.engine.most)
 	for _, c := range calls {
-		args = append(args, &c.op)
+		args = append(args, (*opOf)(c))
 	}
 	return args
 }

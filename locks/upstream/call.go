@@ -36,10 +36,10 @@ const (
 // A call is one operation on its way to the server: one of a batch (batch.go),
 // or a script of its own (group.go).
 type call struct {
-	id  locks.ID // of the lock; empty if it is about none
-	key string
-
-	op string // of a batch: the packed operation
+	id   locks.ID // of the lock; empty if it is about none
+	key  []byte
+	op   []byte    // of a batch: the packed operation
+	room [112]byte // for these two, if they are of usual length
 
 	script script.Script // else: the program,
 	args   []any         // and its arguments after those that all scripts about a lock share
@@ -76,6 +76,30 @@ type reply struct {
 	fields []any // what came after status and time
 }
 
+// about makes the call one about a lock. It returns where the operation may be
+// packed.
+func (c *call) about(e *Engine, id locks.ID) (room []byte) {
+	c.id = id
+	c.key = e.keys.appendRecord(c.room[:0], id)
+	if len(c.key) < len(c.room) {
+		return c.room[len(c.key):len(c.key)]
+	}
+	return nil
+}
+
+// keyOf and opOf are a call as an argument of its command, which the client
+// library writes without a copy.
+type (
+	keyOf call
+	opOf  call
+)
+
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (c *keyOf) MarshalBinary() ([]byte, error) { return c.key, nil }
+
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (c *opOf) MarshalBinary() ([]byte, error) { return c.op, nil }
+
 // outcome returns what the call came to. The error wraps ErrUnavailable, or is
 // ErrShutdown or ErrBusy.
 func (c *call) outcome() (reply, error) {
@@ -94,11 +118,14 @@ func (c *call) failed(err error) {
 // again prepares a copy of the call. Sent is the server's time at which the first
 // was sent.
 func (c *call) again(sent int64) {
-	if c.ran && c.release.Number != (script.Number{}) && c.release.Sent == 0 {
+	if c.ran && c.release.Number != (script.Number{}) && c.release.Sent == 0 { // it is a release
 		c.release.Sent = sent
-		c.op = string(c.release.Append(nil))
+		c.op = c.release.Append(nil)
 	}
 }
+
+// changes reports whether the operation makes or ends leases.
+func (c *call) changes() bool { return c.doubtful || c.release.Number != (script.Number{}) }
 
 // sendAgain reports whether a copy of the call may bring an answer.
 func (c *call) sendAgain() bool {

@@ -15,17 +15,17 @@ func (e *Engine) Do(ctx context.Context, ops []locks.Op) {
 		locks.DoEach(ctx, e, ops)
 		return
 	}
-	calls := make([]*call, len(ops))
-	for i := range ops {
+	calls := newCalls(len(ops))
+	for i, c := range calls {
 		switch op := &ops[i]; op.Kind {
 		case locks.OpAcquire:
-			calls[i] = e.acquireCall(op.Acquire, newNumber(), notQueued)
+			e.askAcquire(c, op.Acquire, newNumber(), notQueued)
 		case locks.OpRelease:
-			calls[i] = e.releaseCall(op.Release)
+			e.askRelease(c, op.Release)
 		case locks.OpHeartbeat:
-			calls[i] = e.heartbeatCall(op.Heartbeat)
+			e.askHeartbeat(c, op.Heartbeat)
 		case locks.OpCheck:
-			calls[i] = e.checkCall(op.Check.ID, op.Check.Token)
+			e.askCheck(c, op.Check)
 		}
 	}
 	e.do(ctx, calls...)
@@ -43,14 +43,23 @@ func (e *Engine) Do(ctx context.Context, ops []locks.Op) {
 	}
 }
 
+// newCalls returns n calls.
+func newCalls(n int) []*call {
+	room, calls := make([]call, n), make([]*call, n)
+	for i := range calls {
+		calls[i] = &room[i]
+	}
+	return calls
+}
+
 // inGroups does many requests, together of them in one batch, and returns
 // what each came to, in their order.
-func inGroups[Q, R any](ctx context.Context, e *Engine, reqs []Q, ask func(Q) *call, read func(Q, *call) R) []R {
+func inGroups[Q, R any](ctx context.Context, e *Engine, reqs []Q, ask func(*call, Q), read func(Q, *call) R) []R {
 	results := make([]R, 0, len(reqs))
 	for group := range slices.Chunk(reqs, together) {
-		calls := make([]*call, len(group))
+		calls := newCalls(len(group))
 		for i, req := range group {
-			calls[i] = ask(req)
+			ask(calls[i], req)
 		}
 		e.do(ctx, calls...)
 		for i, c := range calls {

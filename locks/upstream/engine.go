@@ -186,11 +186,18 @@ const notQueued = -1
 // does not wait, 0 if it has none yet. An acquire that is not answered becomes a
 // doubt.
 func (e *Engine) acquireCall(req locks.AcquireRequest, n number, place int64) *call {
+	c := new(call)
+	e.askAcquire(c, req, n, place)
+	return c
+}
+
+func (e *Engine) askAcquire(c *call, req locks.AcquireRequest, n number, place int64) {
 	op := script.Acquire{
 		Number: n, Doubted: e.doubts.of(req), Shared: req.Mode == locks.Shared, Limit: req.Limit, TTL: millis(req.TTL),
 		Queue: place != notQueued, Place: max(place, 0), Owner: string(req.Owner),
 	}
-	return &call{id: req.ID, key: e.keys.record(req.ID), op: string(op.Append(nil)), doubtful: true, req: req, number: n}
+	c.op = op.Append(c.about(e, req.ID))
+	c.doubtful, c.req, c.number = true, req, n
 }
 
 // acquired reads the reply to an acquire: the lease, or the place at which the
@@ -236,7 +243,7 @@ func answered(c *call) bool {
 
 // Ready implements locks.Engine: the server answers, and can take writes.
 func (e *Engine) Ready(ctx context.Context) error {
-	_, err := e.alone(ctx, &call{script: e.scripts.Ready, key: e.keys.none()})
+	_, err := e.alone(ctx, &call{script: e.scripts.Ready, key: []byte(e.keys.none())})
 	return err
 }
 
@@ -250,7 +257,8 @@ func (e *Engine) undo(ctx context.Context, d *doubt) (now int64, err error) {
 // undone takes a request back, which is right whenever it comes. The error is the
 // client library's.
 func (e *Engine) undone(ctx context.Context, id locks.ID, n number) (reply, error) {
-	c := &call{id: id, key: e.keys.record(id), op: string(script.Undo{Number: n}.Append(nil))}
+	c := new(call)
+	c.op = script.Undo{Number: n}.Append(c.about(e, id))
 	e.send(ctx, []*call{c})
 	return c.reply, c.err
 }

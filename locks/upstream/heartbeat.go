@@ -10,14 +10,16 @@ import (
 
 // Heartbeat implements locks.Engine.
 func (e *Engine) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (locks.Lease, error) {
-	c := e.heartbeatCall(req)
-	e.do(ctx, c)
-	return e.renewed(req, c)
+	var c call
+	e.askHeartbeat(&c, req)
+	e.do(ctx, &c)
+	return e.renewed(req, &c)
 }
 
-func (e *Engine) heartbeatCall(req locks.HeartbeatRequest) *call {
+func (e *Engine) askHeartbeat(c *call, req locks.HeartbeatRequest) {
 	op := script.Heartbeat{Token: int64(req.Claim.Token), Owner: string(req.Claim.Owner), Keep: req.TTL == 0, TTL: millis(req.TTL)}
-	return &call{id: req.ID, key: e.keys.record(req.ID), op: string(op.Append(nil)), once: req.Claim.Bare()}
+	c.op = op.Append(c.about(e, req.ID))
+	c.once = req.Claim.Bare()
 }
 
 // renewed reads the reply to a heartbeat.
@@ -46,7 +48,7 @@ func (e *Engine) renewed(req locks.HeartbeatRequest, c *call) (locks.Lease, erro
 // Renew implements locks.Engine. The requests go to the server in groups of
 // 256, each group in one batch.
 func (e *Engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {
-	return inGroups(ctx, e, reqs, e.heartbeatCall, func(req locks.HeartbeatRequest, c *call) (r locks.Renewed) {
+	return inGroups(ctx, e, reqs, e.askHeartbeat, func(req locks.HeartbeatRequest, c *call) (r locks.Renewed) {
 		r.Lease, r.Err = e.renewed(req, c)
 		return r
 	})

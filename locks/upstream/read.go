@@ -12,13 +12,14 @@ import (
 
 // Check implements locks.Engine.
 func (e *Engine) Check(ctx context.Context, id locks.ID, t locks.Token) (bool, error) {
-	c := e.checkCall(id, t)
-	e.do(ctx, c)
-	return e.checked(id, t, c)
+	var c call
+	e.askCheck(&c, locks.CheckRequest{ID: id, Token: t})
+	e.do(ctx, &c)
+	return e.checked(id, t, &c)
 }
 
-func (e *Engine) checkCall(id locks.ID, t locks.Token) *call {
-	return &call{id: id, key: e.keys.record(id), op: string(script.Check{Token: int64(t)}.Append(nil))}
+func (e *Engine) askCheck(c *call, req locks.CheckRequest) {
+	c.op = script.Check{Token: int64(req.Token)}.Append(c.about(e, req.ID))
 }
 
 // checked reads the reply to a check.
@@ -38,7 +39,7 @@ func (e *Engine) checked(id locks.ID, t locks.Token, c *call) (bool, error) {
 
 // Info implements locks.Engine.
 func (e *Engine) Info(ctx context.Context, id locks.ID) (locks.Info, error) {
-	r, err := e.alone(ctx, &call{script: e.scripts.Info, id: id, key: e.keys.record(id)})
+	r, err := e.alone(ctx, &call{script: e.scripts.Info, id: id, key: []byte(e.keys.record(id))})
 	var last, waiters, mode int64
 	if err == nil {
 		err = r.scan(&last, &waiters, &mode)
@@ -65,7 +66,7 @@ func (e *Engine) Scan(ctx context.Context, req locks.ScanRequest) (locks.Scanned
 	if count == 0 {
 		count = 10
 	}
-	r, err := e.alone(ctx, &call{script: e.scripts.Scan, key: e.keys.none(), args: []any{
+	r, err := e.alone(ctx, &call{script: e.scripts.Scan, key: []byte(e.keys.none()), args: []any{
 		strconv.FormatUint(req.Cursor, 10), e.keys.pattern(req.Match), count,
 	}})
 	var page locks.Scanned

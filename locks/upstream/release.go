@@ -10,17 +10,18 @@ import (
 
 // Release implements locks.Engine.
 func (e *Engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
-	c := e.releaseCall(req)
-	e.do(ctx, c)
-	return released(req, c)
+	var c call
+	e.askRelease(&c, req)
+	e.do(ctx, &c)
+	return released(req, &c)
 }
 
-// releaseCall is a release. A copy of it says when the first was sent.
-func (e *Engine) releaseCall(req locks.ReleaseRequest) *call {
-	op := script.Release{
+// askRelease makes the call a release. A copy of it says when the first was sent.
+func (e *Engine) askRelease(c *call, req locks.ReleaseRequest) {
+	c.release = script.Release{
 		Number: newNumber(), Token: int64(req.Claim.Token), Owner: string(req.Claim.Owner), Force: req.Force, Untold: req.Untold,
 	}
-	return &call{id: req.ID, key: e.keys.record(req.ID), op: string(op.Append(nil)), release: op}
+	c.op = c.release.Append(c.about(e, req.ID))
 }
 
 // released reads the reply to a release.
@@ -50,7 +51,7 @@ func released(req locks.ReleaseRequest, c *call) (locks.Released, error) {
 // ReleaseAll implements locks.Engine. The requests go to the server in groups of
 // 256, each group in one batch.
 func (e *Engine) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
-	return inGroups(ctx, e, reqs, e.releaseCall, func(req locks.ReleaseRequest, c *call) (r locks.ReleaseResult) {
+	return inGroups(ctx, e, reqs, e.askRelease, func(req locks.ReleaseRequest, c *call) (r locks.ReleaseResult) {
 		r.Released, r.Err = released(req, c)
 		return r
 	})

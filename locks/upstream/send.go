@@ -50,6 +50,9 @@ func (e *Engine) send(ctx context.Context, calls []*call) {
 	sent := e.clock.at(now)
 	for copies := 1; ; copies++ {
 		e.batches.run(u)
+		if copies == 1 && len(calls) > 1 && broken(calls[0].err) {
+			forbidCopies(calls)
+		}
 		u.calls = e.open(u.calls)
 		if len(u.calls) == 0 {
 			return
@@ -63,6 +66,28 @@ func (e *Engine) send(ctx context.Context, calls []*call) {
 	}
 	for _, c := range u.calls {
 		e.gaveUp(c)
+	}
+}
+
+// forbidCopies sees to it that no copy is sent of operations on a lock that has several
+// of them in the unit. Copies are known by what the first has left behind, if only
+// strangers came between; here the client's own next operation did, and the
+// copy of an acquire would be granted anew after the release that followed it.
+func forbidCopies(calls []*call) {
+	type tally struct{ all, changes int }
+	of := make(map[locks.ID]tally, len(calls))
+	for _, c := range calls {
+		n := of[c.id]
+		n.all++
+		if c.changes() {
+			n.changes++
+		}
+		of[c.id] = n
+	}
+	for _, c := range calls {
+		if n := of[c.id]; n.all > 1 && n.changes > 0 {
+			c.once = true
+		}
 	}
 }
 

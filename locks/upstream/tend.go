@@ -121,7 +121,7 @@ func (e *Engine) tendSome(visits []visit) {
 }
 
 func (e *Engine) tendCall(v visit) *call {
-	c := &call{script: e.scripts.Tend, id: v.room.id, key: e.keys.record(v.room.id)}
+	c := &call{script: e.scripts.Tend, id: v.room.id, key: []byte(e.keys.record(v.room.id))}
 	for _, w := range v.asked {
 		c.args = append(c.args, w.number[:])
 	}

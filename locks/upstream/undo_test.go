@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/goodjobtech/candado/locks"
-	"github.com/goodjobtech/candado/locks/upstream/script"
 	"github.com/goodjobtech/candado/locks/upstream/redistest"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // These tests play requests with numbers of their own, as the server meets them
@@ -36,7 +36,8 @@ func newServer(t *testing.T) *server {
 
 func (s *server) run(op interface{ Append([]byte) []byte }) reply {
 	s.t.Helper()
-	c := &call{id: "a", key: s.e.keys.record("a"), op: string(op.Append(nil))}
+	c := new(call)
+	c.op = op.Append(c.about(s.e, "a"))
 	s.e.send(context.Background(), []*call{c})
 	if c.err != nil {
 		s.t.Fatal(c.err)

@@ -150,7 +150,9 @@ func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, 
 		return e.clock.at(time.Now()) < what.expires, nil
 	}
 	op := script.Confirm{Number: w.number, Token: what.token}
-	r, err := e.ask(ctx, &call{id: w.req.ID, key: e.keys.record(w.req.ID), op: string(op.Append(nil))})
+	c := new(call)
+	c.op = op.Append(c.about(e, w.req.ID))
+	r, err := e.ask(ctx, c)
 	switch {
 	case err != nil:
 		return false, err

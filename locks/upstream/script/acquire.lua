@@ -14,7 +14,7 @@
 -- Invariant: at most one live exclusive lease, and none beside live shared ones; tokens of a lock strictly increase; the
 -- request that was granted last is not granted again; nothing is granted past those who wait.
 local from, doubted, mode, limit, span, place = struct.unpack('<xc8c8BI4I6I7', op)
-local shared, who = mode == 1, string.sub(op, 36)
+local shared, who = mode == 1, #op > 35 and string.sub(op, 36) or ''
 place = place > 0 and place - 1 or nil
 local till = span > 0 and now + span * 1000 or 0
 local again = who ~= '' and who == owner
@@ -43,7 +43,7 @@ if exclusive and (from == request or again or not place) or not exclusive and st
     head, last, granted, request, owner = 0x41, next, math.floor(now / 1000), from, who
   end
   local packed = struct.pack(FORMAT, head, last, till, span, granted, request, ended, count) .. owner
-  if span > 0 then redis.call('SET', key, packed, 'PX', span + RETENTION) else redis.call('SET', key, packed) end
+  if span > 0 then redis.call('SET', key, packed, 'PX', text(span + RETENTION)) else redis.call('SET', key, packed) end
   if queued then return {1, now, last, {till}} end
   return last
 end

@@ -7,7 +7,7 @@
 -- Invariant: a record expires not before its lock's last lease has been over for RETENTION ms.
 --
 -- There are no functions here and in what follows for exclusive locks: making a closure costs more than running it once.
-local RETENTION, FORMAT, SIZE = 60000, '<BI7I7I6I6c8c6I2', 43
+local RETENTION, FORMAT, SIZE = 60000, '<BI7I7I6I6c8c6I2', 43 -- the first in ms
 
 local head, last, expires, ttl, granted = 0x40, 0, 0, 0, 0
 local request, ended, count, owner = '\0\0\0\0\0\0\0\0', '\0\0\0\0\0\0', 0, ''
@@ -17,7 +17,7 @@ if raw then
   -- text of so many bytes is; what is not held exclusively has no expiry and no owner here.
   if #raw < SIZE then return {-5, now} end
   head, last, expires, ttl, granted, request, ended, count = struct.unpack(FORMAT, raw)
-  owner = string.sub(raw, SIZE + 1)
+  if #raw > SIZE then owner = string.sub(raw, SIZE + 1) end
   if head < 0x40 or head > 0x4f or head % 4 == 3 or last == 0 or last > 9007199254740991
     or head % 4 ~= 1 and (expires + ttl + granted > 0 or owner ~= '') then
     return {-5, now}

@@ -11,7 +11,7 @@
 --
 -- Invariant: a request that ended something never ends anything again.
 local from, flags, by_token, sent = struct.unpack('<xc6BI7I7', op)
-local by_owner, force, untold = string.sub(op, 23), flags % 2 == 1, flags >= 2
+local by_owner, force, untold = #op > 22 and string.sub(op, 23) or '', flags % 2 == 1, flags >= 2
 
 if state ~= 2 and not queued then
   local reply
@@ -28,7 +28,7 @@ if state ~= 2 and not queued then
     reply = {1, now, 0, 1}
   else
     local packed = struct.pack(FORMAT, 0x40, last, 0, 0, 0, request, from, 1)
-    if redis.pcall('SET', key, packed, 'PX', RETENTION).err then
+    if redis.pcall('SET', key, packed, 'PX', text(RETENTION)).err then
       -- A server that is out of memory lets a script go on once it has written: a lease must end there too.
       redis.call('DEL', key)
       redis.call('SET', key, packed, 'PX', RETENTION)
