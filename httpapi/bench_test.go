@@ -3,10 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"context"
-	"io"
-	"log/slog"
 	"net"
-	"sync/atomic"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -42,7 +39,7 @@ func BenchmarkHandle(b *testing.B) {
 			defer far.Close()
 			c, _ := s.conns.add(near)
 			var ctx fasthttp.RequestCtx
-			ctx.Init2(c, debugLog{slog.New(slog.DiscardHandler)}, false)
+			ctx.Init2(c, nil, false)
 			ctx.Request.Header.SetRequestURI(bench.target)
 			ctx.Request.Header.SetHost("candado")
 			b.ReportAllocs()
@@ -57,32 +54,32 @@ func BenchmarkHandle(b *testing.B) {
 	}
 }
 
-// BenchmarkServe is pairs of acquire and release, each connection one at a time.
-// What the client does is in it.
+// BenchmarkServe is pairs of acquire and release through a listener. What the
+// clients cost is in it.
 func BenchmarkServe(b *testing.B) {
 	_, addr := serve(b, Options{Engine: constant{}, Metrics: metrics.New(build())})
-	var workers atomic.Int64
-	b.SetParallelism(32)
+	steps := []struct{ request, body []byte }{
+		{[]byte("GET /acquire/orders:4711 HTTP/1.1\r\nHost: candado\r\n\r\n"), []byte(bodyHeld)},
+		{[]byte("GET /release/orders:4711 HTTP/1.1\r\nHost: candado\r\n\r\n"), []byte(bodyFree)},
+	}
+	b.SetParallelism(32) // connections per processor
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
-		workers.Add(1)
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			b.Error(err)
 			return
 		}
 		defer c.Close()
-		acquire := []byte("GET /acquire/orders:4711 HTTP/1.1\r\nHost: candado\r\n\r\n")
-		release := []byte("GET /release/orders:4711 HTTP/1.1\r\nHost: candado\r\n\r\n")
 		reply := make([]byte, 1024)
 		for pb.Next() {
-			for request, body := range map[*[]byte]string{&acquire: bodyHeld, &release: bodyFree} {
-				_, err := c.Write(*request)
+			for _, step := range steps {
+				_, err := c.Write(step.request)
 				n := 0
 				if err == nil {
 					n, err = c.Read(reply) // a reply is one write, and so one read
 				}
-				if err != nil || !bytes.HasSuffix(reply[:n], []byte(body)) {
+				if err != nil || !bytes.HasSuffix(reply[:n], step.body) {
 					b.Errorf("%v, %q", err, reply[:n])
 					return
 				}
@@ -108,5 +105,3 @@ func BenchmarkParseQuery(b *testing.B) {
 		})
 	}
 }
-
-var _ io.Reader

@@ -157,7 +157,7 @@ func checkHeaders(h *fasthttp.RequestHeader) error {
 			return &requestError{status: fasthttp.StatusForbidden, text: "a page of another site may not do this"}
 		}
 	}
-	if origin := h.Peek("Origin"); len(origin) > 0 {
+	if origin := h.PeekCanonical([]byte("Origin")); len(origin) > 0 {
 		_, host, _ := strings.Cut(string(origin), "://")
 		if !strings.EqualFold(host, string(h.Host())) {
 			return &requestError{status: fasthttp.StatusForbidden, text: "a page of another origin may not do this"}
@@ -224,8 +224,8 @@ func (s *Server) send(ctx *fasthttp.RequestCtx, o outcome) {
 		h.SetContentType(kindJSON)
 		ctx.SetBody(o.appendTo(room[:0]))
 	}
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	h.SetCanonical([]byte("Cache-Control"), []byte("no-store"))
+	h.SetCanonical([]byte("X-Content-Type-Options"), []byte("nosniff"))
 	if o.allow != "" {
 		h.Set("Allow", o.allow)
 	}
