@@ -109,7 +109,11 @@ func (m *Metrics) meter(operation string) meter {
 func (i *instrumented) now() time.Duration { return time.Since(i.made) }
 
 func (i *instrumented) record(m *meter, start time.Duration, r result) {
-	m.seconds.Observe((i.now() - start).Seconds())
+	i.count(m, i.now()-start, r)
+}
+
+func (i *instrumented) count(m *meter, took time.Duration, r result) {
+	m.seconds.Observe(took.Seconds())
 	m.total[r].Inc()
 	if r == resultUnavailable {
 		i.upstream.Inc()
@@ -148,8 +152,9 @@ func (i *instrumented) Release(ctx context.Context, req locks.ReleaseRequest) (l
 // Do passes the operations on. Each counts as one, and takes the time that all take
 // together: so long did whoever asked for it wait.
 func (i *instrumented) Do(ctx context.Context, ops []locks.Op) {
-	start := time.Now()
+	start := i.now()
 	i.Engine.Do(ctx, ops)
+	took := i.now() - start
 	for n := range ops {
 		op, m := &ops[n], &i.acquire
 		r := resultOf(op.Err)
@@ -167,7 +172,7 @@ func (i *instrumented) Do(ctx context.Context, ops []locks.Op) {
 		case locks.OpCheck:
 			m = &i.check
 		}
-		i.record(m, start, r)
+		i.count(m, took, r)
 	}
 }
 
