@@ -47,7 +47,7 @@ func (l *lock) soundCrowd() string {
 		}
 		if m.expires != never {
 			expiring++
-			if m.index == 0 || c.expiries.items[m.index-1] != m {
+			if m.index == 0 || c.expiries.at(m) != m.expires {
 				return "a holder's expiry is not watched"
 			}
 		}

@@ -63,9 +63,8 @@ type minter interface {
 // newLock returns the lock that nothing is known about: free, never granted.
 func newLock(id locks.ID) *lock { return &lock{id: id, mode: locks.Free} }
 
-func (l *lock) before(other *lock) bool { return l.deadline < other.deadline }
-func (l *lock) place() *int32           { return &l.index }
-func (l *lock) held() bool              { return l.mode != locks.Free }
+func (l *lock) place() *int32 { return &l.index }
+func (l *lock) held() bool    { return l.mode != locks.Free }
 
 // unknown reports whether nothing is left of the lock that is worth keeping.
 func (l *lock) unknown() bool { return l.mode == locks.Free && l.last == 0 }
