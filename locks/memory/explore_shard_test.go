@@ -117,12 +117,12 @@ func (p *pair) unsound() string {
 			return wrong
 		case l.id != id || l.unknown():
 			return fmt.Sprintf("%s is kept, and nothing is known of it", id)
-		case inHeap[l] != (l.deadline != never):
+		case inHeap[l] != (l.deadline() != never):
 			return fmt.Sprintf("the deadline of %s is not watched", id)
-		case s.deadlines.at(l) > l.deadline:
+		case s.deadlines.at(l) > l.deadline():
 			return fmt.Sprintf("%s is looked at after its deadline", id)
-		case l.deadline <= now:
-			return fmt.Sprintf("%s is overdue by %v", id, time.Duration(now-l.deadline))
+		case l.deadline() <= now:
+			return fmt.Sprintf("%s is overdue by %v", id, time.Duration(now-l.deadline()))
 		}
 		if l.held() {
 			held++
@@ -146,7 +146,7 @@ func (p *pair) fingerprint() string {
 	fmt.Fprint(&b, max(s.armed-p.now(), -1))
 	for _, id := range []locks.ID{"a", "b"} {
 		if l, ok := s.locks.get(id); ok {
-			fmt.Fprintf(&b, "|%v %d %d %d", l.mode, l.deadline-p.now(), s.deadlines.at(l)-p.now(), l.waiters())
+			fmt.Fprintf(&b, "|%v %d %d %d", l.mode, l.deadline()-p.now(), s.deadlines.at(l)-p.now(), l.waiters())
 			for _, w := range p.waiting[id] {
 				fmt.Fprint(&b, w.req.TTL)
 			}
@@ -225,7 +225,7 @@ func TestExplorationFindsBrokenShards(t *testing.T) {
 		},
 		"the heap does not see a change": func(p *pair) {
 			if l, ok := p.shards[0].locks.get("a"); ok && l.held() {
-				l.deadline = p.now() + 1
+				l.sole.expires = p.now() + 1
 			}
 		},
 		"forgotten locks stay": func(p *pair) {

@@ -82,10 +82,10 @@ func (s *shard) keep(l *lock, known bool) {
 		s.locks.set(l.id, l)
 	}
 	switch {
-	case l.deadline == never:
+	case l.deadline() == never:
 		s.deadlines.remove(l)
-	case l.deadline < s.deadlines.at(l):
-		s.deadlines.set(l, l.deadline)
+	case l.deadline() < s.deadlines.at(l):
+		s.deadlines.set(l, l.deadline())
 	}
 }
 
