@@ -17,7 +17,8 @@
 # ratio is taken within the round, and the median of these ratios is reported.
 #
 # Set by environment: CLIENTS (50), PIPELINE (1), REQUESTS per run (50000),
-# ROUNDS (5).
+# ROUNDS (5); CANDADO, a binary to use instead of building one; CSV, a file to
+# write a line for each run to: operation,server,round,rate,succeeded,failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,6 +45,9 @@ setting REQUESTS 50000 1000 1000000
 setting ROUNDS 5 1 50
 # redis-benchmark sends whole pipelines: a remainder would be more requests.
 REQUESTS=$((REQUESTS - REQUESTS % PIPELINE))
+
+CANDADO=${CANDADO:-}
+CSV=${CSV:-/dev/null}
 
 for program in go cc redis-server redis-cli redis-benchmark curl; do
 	command -v "$program" >/dev/null || die "$program is missing; make setup installs it"
@@ -107,7 +111,7 @@ is_listening() { # is_listening FILE
 start_candado() { # start_candado NAME FLAG…
 	local name=$1 log=$work/$1.log
 	shift
-	"$work/candado" --listen 127.0.0.1:0 --http 127.0.0.1:0 "$@" 2>"$log" &
+	"$candado" --listen 127.0.0.1:0 --http 127.0.0.1:0 "$@" 2>"$log" &
 	pids+=($!)
 	await 5 is_listening "$log" || die "candado ($name) does not start: $(cat "$log")"
 	port[$name]=$(logged_port "$log" resp)
@@ -200,6 +204,7 @@ run() {
 		failed[$1,$2]=1
 		echo "FAILED: $1, $2, round $3: ${succeeded:-0} of $REQUESTS succeeded: $(tail -n 1 <<<"$out")" >&2
 	fi
+	echo "$1,$2,$3,${rate[$1,$2,$3]:-0},${succeeded:-0},${failed[$1,$2]:-0}" >>"$CSV"
 }
 
 # median prints the median of the numbers on stdin; with an argument, also
@@ -248,8 +253,12 @@ table() {
 	echo "thousand requests per second: median (least–most) ×ratio to Redis, median of the ratios within a round"
 }
 
-version=$(git describe --tags --always --dirty 2>/dev/null || echo devel)
-CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$version" -o "$work/candado" ./cmd/candado
+candado=$CANDADO
+if [ -z "$candado" ]; then
+	candado=$work/candado
+	version=$(git describe --tags --always --dirty 2>/dev/null || echo devel)
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$version" -o "$candado" ./cmd/candado
+fi
 # redis-benchmark makes keys from random(). Here random() counts: 0, 1, 2, …
 echo 'long random(void) { static long n; return n++; }' | cc -O2 -shared -fPIC -x c - -o "$work/counter.so"
 
@@ -260,7 +269,7 @@ check_replies embedded
 check_replies upstream
 
 cat <<EOF
-$("$work/candado" version)
+$("$candado" version)
 $(redis-server --version | cut -d' ' -f1-3), $(redis-benchmark --version), $(nproc) processors
 $CLIENTS clients, pipeline $PIPELINE, $REQUESTS requests per run, $ROUNDS rounds
 

@@ -13,12 +13,20 @@ import (
 // Build builds candado from the checkout at root into dir, as `make build` does,
 // and returns the binary's path.
 func Build(ctx context.Context, root, dir string) (string, error) {
-	binary := filepath.Join(dir, "candado")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+describe(ctx, root), "-o", binary, "./cmd/candado")
-	cmd.Dir = root
+	return build(ctx, root, filepath.Join(dir, "candado"), "./cmd/candado", "-X main.version="+describe(ctx, root))
+}
+
+// BuildCeiling builds the server that does nothing.
+func BuildCeiling(ctx context.Context, root, dir string) (string, error) {
+	return build(ctx, filepath.Join(root, "bench"), filepath.Join(dir, "ceiling"), "./ceiling", "")
+}
+
+func build(ctx context.Context, module, binary, program, ldflags string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w "+ldflags, "-o", binary, program)
+	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building candado: %w: %s", err, out)
+		return "", fmt.Errorf("building %s: %w: %s", program, err, out)
 	}
 	return binary, nil
 }
@@ -34,26 +42,54 @@ func describe(ctx context.Context, root string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// StartCandado runs a candado on a free port, without HTTP, and returns when it
-// listens.
+// StartCandado runs a candado on free ports, and returns when it listens.
 func StartCandado(ctx context.Context, binary, dir, name string, flags ...string) (*Process, error) {
-	args := append([]string{"--listen", "127.0.0.1:0", "--http="}, flags...)
-	p, err := launch(dir, name, binary, args...)
+	p, err := launch(dir, name, binary, append([]string{"--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"}, flags...)...)
 	if err != nil {
 		return nil, err
 	}
-	listening := regexp.MustCompile(`protocol=resp addr=(\S+)`)
-	err = p.await(ctx, func() bool {
-		text, _ := os.ReadFile(p.log) // none yet is not ready yet
-		found := listening.FindSubmatch(text)
-		if found != nil {
-			p.Addr = string(found[1])
-		}
-		return found != nil
-	})
-	if err != nil {
+	if err := p.awaitPorts(ctx, map[string]*string{"resp": &p.Addr, "http": &p.HTTP}); err != nil {
 		p.Stop()
 		return nil, err
 	}
 	return p, nil
+}
+
+// StartCeiling runs the server that does nothing, which speaks that protocol,
+// resp or http, on a free port.
+func StartCeiling(ctx context.Context, binary, dir, protocol string) (*Process, error) {
+	p, err := launch(dir, "ceiling-"+protocol, binary, protocol)
+	if err != nil {
+		return nil, err
+	}
+	addr := &p.Addr
+	if protocol == "http" {
+		addr = &p.HTTP
+	}
+	if err := p.awaitPorts(ctx, map[string]*string{protocol: addr}); err != nil {
+		p.Stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+// listening is how candado says where it listens.
+var listening = regexp.MustCompile(`protocol=(\S+) addr=(\S+)`)
+
+// awaitPorts sets the address of each protocol when the process has logged it.
+func (p *Process) awaitPorts(ctx context.Context, addrs map[string]*string) error {
+	return p.await(ctx, func() bool {
+		text, _ := os.ReadFile(p.log) // none yet is not ready yet
+		for _, found := range listening.FindAllSubmatch(text, -1) {
+			if addr := addrs[string(found[1])]; addr != nil {
+				*addr = string(found[2])
+			}
+		}
+		for _, addr := range addrs {
+			if *addr == "" {
+				return false
+			}
+		}
+		return true
+	})
 }

@@ -50,3 +50,33 @@ func OwnCPU() (time.Duration, error) {
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), nil
 }
+
+// Team is the servers that work for one contender.
+type Team struct {
+	Service *Process // candado, or what stands in its place; nil: clients speak to Redis
+	Redis   *Redis   // nil: it needs none
+}
+
+// Usage is the processor time that a team and the generator have consumed.
+type Usage struct{ Service, Redis, Generator time.Duration }
+
+// Usage reads what the team and the calling process have consumed so far.
+func (t Team) Usage() (u Usage, err error) {
+	if t.Service != nil {
+		if u.Service, err = t.Service.CPU(); err != nil {
+			return u, err
+		}
+	}
+	if t.Redis != nil {
+		if u.Redis, err = t.Redis.CPU(); err != nil {
+			return u, err
+		}
+	}
+	u.Generator, err = OwnCPU()
+	return u, err
+}
+
+// Since returns what was consumed since before.
+func (u Usage) Since(before Usage) Usage {
+	return Usage{u.Service - before.Service, u.Redis - before.Redis, u.Generator - before.Generator}
+}

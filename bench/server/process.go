@@ -19,6 +19,7 @@ const patience = 10 * time.Second
 type Process struct {
 	Name string
 	Addr string // host:port, where it speaks RESP
+	HTTP string // host:port, where it speaks HTTP; empty: nowhere
 
 	cmd    *exec.Cmd
 	log    string // the file that takes what it writes

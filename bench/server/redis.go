@@ -86,6 +86,31 @@ func (r *Redis) Version(ctx context.Context) (string, error) {
 	return version, nil
 }
 
+// LoadScript makes a script known to EVALSHA, and returns its name there.
+func (r *Redis) LoadScript(ctx context.Context, source string) (sha string, err error) {
+	sha, err = r.client.ScriptLoad(ctx, source).Result()
+	if err != nil {
+		return "", fmt.Errorf("loading a script: %w", err)
+	}
+	return sha, nil
+}
+
+// Flush empties one database.
+func (r *Redis) Flush(ctx context.Context, db int) error {
+	conn := r.client.Conn()
+	defer func() { _ = conn.Close() }() // back to the pool
+	_, err := conn.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.Select(ctx, db)
+		pipe.FlushDB(ctx)
+		pipe.Select(ctx, 0)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("emptying database %d: %w", db, err)
+	}
+	return nil
+}
+
 // Calls counts commands by name, such as "set" or "client|setinfo".
 type Calls map[string]int64
 
