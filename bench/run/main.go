@@ -18,6 +18,7 @@ import (
 
 	"github.com/goodjobtech/candado/bench/pairs"
 	"github.com/goodjobtech/candado/bench/report"
+	"github.com/goodjobtech/candado/bench/scale"
 	"github.com/goodjobtech/candado/bench/server"
 	"github.com/goodjobtech/candado/bench/web"
 	"github.com/goodjobtech/candado/bench/witness"
@@ -25,7 +26,7 @@ import (
 
 // parts returns the sections, in the order in which they run.
 func parts() []report.Part {
-	return []report.Part{pairs.Part(), web.Part(), witness.Part()}
+	return []report.Part{pairs.Part(), web.Part(), witness.Part(), scale.Part()}
 }
 
 func main() {
