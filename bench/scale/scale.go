@@ -36,13 +36,13 @@ func planned(p report.Plan) plan {
 	s := plan{
 		Held:        []int{1_000, 10_000, 100_000, 1_000_000},
 		Connections: []int{10, 100, 1_000, 10_000},
-		Waiters:     []int{10, 100, 1_000, 10_000},
+		Waiters:     []int{10, 100, 1_000, 9_990}, // each on a connection, of which candado takes 10,000
 		Leases:      []int{100, 1_000, 10_000, 100_000},
 		Rounds:      3, LeaseRounds: 1, Length: 300 * time.Millisecond, TTL: 6 * time.Second,
 	}
 	if p.Quick {
 		s.Held, s.Connections, s.Waiters = s.Held[:3], s.Connections[1:3], s.Waiters[1:3]
-		s.Leases = s.Leases[1:3]
+		s.Leases = s.Leases[:2]
 		s.Rounds, s.Length, s.TTL = 1, 150*time.Millisecond, 2*time.Second
 	}
 	if p.Rounds > 0 {

@@ -124,30 +124,45 @@ func (w *waiter) run(to chan<- told) {
 }
 
 // refill has those who are idle wait, the first of all as the holder, and returns
-// when the lock has its n waiters.
+// when the lock has its n waiters. They come in groups: thousands at the same
+// moment are not what is measured.
 func (q *queue) refill(ctx context.Context) error {
-	for _, w := range q.idle {
-		w.ask <- struct{}{}
-		if q.holder == nil {
-			if err := q.next(); err != nil {
-				return err
-			}
+	if q.holder == nil {
+		q.idle[0].ask <- struct{}{}
+		q.idle = q.idle[1:]
+		if err := q.next(); err != nil {
+			return err
 		}
 	}
-	q.idle = q.idle[:0]
+	for len(q.idle) > 0 {
+		some := q.idle[:min(onePass, len(q.idle))]
+		q.idle = q.idle[len(some):]
+		for _, w := range some {
+			w.ask <- struct{}{}
+		}
+		if err := q.await(ctx, q.n-len(q.idle)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await returns when so many wait.
+func (q *queue) await(ctx context.Context, waiters int) error {
 	for began := time.Now(); ; {
 		n, err := q.probe.waiters(hot)
 		switch {
 		case err != nil:
 			return err
-		case n == q.n:
+		case n == waiters:
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case time.Since(began) > patience:
-			return fmt.Errorf("%d wait for the lock, want %d", n, q.n)
+			return fmt.Errorf("%d wait for the lock, want %d", n, waiters)
 		case len(q.told) > 0:
-			return errors.Join(errors.New("somebody was answered who has to wait"), (<-q.told).err)
+			t := <-q.told
+			return fmt.Errorf("who has to wait was told: token %d, error %w", t.token, t.err)
 		}
 		time.Sleep(time.Millisecond)
 	}
