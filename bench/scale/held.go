@@ -97,7 +97,7 @@ func (h *holding) fill(ctx context.Context, f cells.Figures) (err error) {
 		return err
 	}
 	h.conns = conns
-	before, err := h.memory(ctx, 0)
+	before, err := h.memory(ctx)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (h *holding) fill(ctx context.Context, f cells.Figures) (err error) {
 		return err
 	}
 	f.Set(acquireNew, micros(took)/float64(h.n))
-	after, err := h.memory(ctx, h.n)
+	after, err := h.memory(ctx)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (h *holding) fill(ctx context.Context, f cells.Figures) (err error) {
 }
 
 // memory returns what the keeper of the locks takes.
-func (h *holding) memory(ctx context.Context, fill int) (cells.Figures, error) {
+func (h *holding) memory(ctx context.Context) (cells.Figures, error) {
 	keeper, f := h.team.front(), cells.Figures{}
 	var all float64
 	var err error
@@ -128,7 +128,7 @@ func (h *holding) memory(ctx context.Context, fill int) (cells.Figures, error) {
 		keeper = h.team.Redis.Process
 		all, err = used(ctx, h.team.Redis)
 	} else {
-		all, err = live(ctx, h.team.Service, fill)
+		all, err = live(ctx, h.team.Service)
 	}
 	if err != nil {
 		return nil, err

@@ -53,42 +53,86 @@ func number(text, name string) (float64, error) {
 }
 
 // live returns the bytes of candado's heap that are referred to. Its heap holds
-// garbage as well: so it is made to collect, by requests that leave garbage, and
-// the least is taken that is seen in two collections. What is left of a second's
-// garbage is within a megabyte.
-func live(ctx context.Context, p *server.Process, fill int) (float64, error) {
+// garbage as well: so it is made to collect twice, by requests that leave
+// garbage, and the least is taken that is seen. What becomes garbage while it
+// collects is not found: so none is made then, when the second collection is near.
+func live(ctx context.Context, p *server.Process) (float64, error) {
 	c, err := dial(ctx, p.Addr, false)
 	if err != nil {
 		return 0, err
 	}
 	defer c.close()
-	var least, first float64
-	for began := time.Now(); time.Since(began) < 30*time.Second; {
-		text, err := metrics(ctx, p)
-		if err != nil {
+	h, err := readHeap(ctx, p)
+	if err != nil {
+		return 0, err
+	}
+	least, until, after := h.allocated, h.cycles+2, 0
+	for began := time.Now(); time.Since(began) < patience; {
+		if h, err = readHeap(ctx, p); err != nil {
 			return 0, err
 		}
-		cycles, err := number(text, "go_gc_duration_seconds_count ")
-		if err != nil {
-			return 0, err
-		}
-		heap, err := number(text, "go_memstats_heap_alloc_bytes ")
-		if err != nil {
-			return 0, err
-		}
-		if least == 0 {
-			least, first = heap, cycles
-		}
-		if least = min(least, heap); cycles >= first+2 {
-			return least, nil
-		}
-		if fill >= 500_000 { // the metrics alone would take long to fill such a heap
-			if err := c.scan(); err != nil {
-				return 0, err
+		least = min(least, h.allocated)
+		near := h.cycles == until-1 && h.allocated > 0.8*h.goal
+		switch {
+		case h.cycles >= until:
+			if after++; after > 10 {
+				return least, nil
 			}
+			time.Sleep(20 * time.Millisecond) // it sweeps
+		case h.goal > 100e6 || h.goal > 20e6 && !near:
+			err = c.scan() // the metrics alone leave too little
+		}
+		if err == nil && near {
+			err = idle(ctx, p)
+		}
+		if err != nil {
+			return 0, err
 		}
 	}
 	return 0, errors.New("candado's heap is not collected")
+}
+
+// idle returns when a process that nobody asks anything has nothing to do: when it
+// does not collect.
+func idle(ctx context.Context, p *server.Process) error {
+	for began := time.Now(); time.Since(began) < patience; {
+		before, err := p.CPU()
+		if err != nil {
+			return err
+		}
+		time.Sleep(30 * time.Millisecond)
+		after, err := p.CPU()
+		if err != nil || after == before {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return errors.New("candado does not come to rest")
+}
+
+// heap is the state of a Go heap.
+type heap struct {
+	cycles, allocated float64
+	goal              float64 // at about which size it collects next
+}
+
+func readHeap(ctx context.Context, p *server.Process) (h heap, err error) {
+	text, err := metrics(ctx, p)
+	if err != nil {
+		return h, err
+	}
+	for name, to := range map[string]*float64{
+		"go_gc_duration_seconds_count ": &h.cycles,
+		"go_memstats_heap_alloc_bytes ": &h.allocated,
+		"go_memstats_next_gc_bytes ":    &h.goal,
+	} {
+		if *to, err = number(text, name); err != nil {
+			return h, err
+		}
+	}
+	return h, nil
 }
 
 // scan looks at many locks, and finds none: garbage for candado.
