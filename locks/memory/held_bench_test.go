@@ -2,9 +2,11 @@ package memory_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,5 +99,73 @@ func BenchmarkAmongHeld(b *testing.B) {
 			}
 		})
 		_ = e.Close()
+	}
+}
+
+// Renewals of different locks, in parallel.
+func BenchmarkHeartbeatParallel(b *testing.B) {
+	const n = 10_000
+	e := memory.New(memory.Options{})
+	defer e.Close()
+	holdMany(b, e, n)
+	ids := shuffled(n)
+	ctx := context.Background()
+	var workers atomic.Int64
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		i := int(workers.Add(1)) * len(ids) / 7
+		for pb.Next() {
+			i++
+			if lease, err := e.Heartbeat(ctx, locks.HeartbeatRequest{ID: ids[i%len(ids)]}); err != nil || lease.Token == 0 {
+				b.Error(lease, err)
+				return
+			}
+		}
+	})
+}
+
+// One lock goes from hand to hand between the benchmark and one who waits: two
+// hand-overs in each iteration.
+func BenchmarkHandOverByOwner(b *testing.B) {
+	e := memory.New(memory.Options{})
+	defer e.Close()
+	ctx := context.Background()
+	take := func(owner locks.Owner) error {
+		_, err := e.Acquire(ctx, locks.AcquireRequest{ID: "a", Owner: owner, TTL: time.Hour, Wait: locks.Forever})
+		return err
+	}
+	give := func(owner locks.Owner) error {
+		released, err := e.Release(ctx, locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Owner: owner}})
+		if err == nil && released.Ended != 1 {
+			err = errors.New("it was not held")
+		}
+		return err
+	}
+	if err := take("x"); err != nil {
+		b.Fatal(err)
+	}
+	turns, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		var err error
+		for range turns {
+			if err = errors.Join(take("y"), give("y")); err != nil {
+				break
+			}
+		}
+		ended <- err
+	}()
+	b.ReportAllocs()
+	for b.Loop() {
+		turns <- struct{}{}
+		for waiters(e, "a") == 0 { // until y waits, so that it is a hand-over
+			runtime.Gosched()
+		}
+		if err := errors.Join(give("x"), take("x")); err != nil {
+			b.Fatal(err)
+		}
+	}
+	close(turns)
+	if err := <-ended; err != nil {
+		b.Fatal(err)
 	}
 }
