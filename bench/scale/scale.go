@@ -43,7 +43,7 @@ func planned(p report.Plan) plan {
 	if p.Quick {
 		s.Held, s.Connections, s.Waiters = s.Held[:3], s.Connections[1:3], s.Waiters[1:3]
 		s.Leases = s.Leases[:2]
-		s.Rounds, s.Length, s.TTL = 1, 150*time.Millisecond, 2*time.Second
+		s.Rounds, s.Length, s.TTL = 1, 150*time.Millisecond, 1500*time.Millisecond
 	}
 	if p.Rounds > 0 {
 		s.Rounds = p.Rounds
