@@ -49,6 +49,12 @@ type Engine interface {
 	// in their order, as Renew does. The claims are by token.
 	ReleaseAll(ctx context.Context, reqs []ReleaseRequest) []ReleaseResult
 
+	// Do does operations that somebody asks for together, in their order, and
+	// notes in each what it came to. It is for one client's pipeline: the engine
+	// takes them together where it can. Each is an atomic step of its own, and
+	// fails alone; those of others may come between them. None of them waits.
+	Do(ctx context.Context, ops []Op)
+
 	// Check reports whether token is that of a live lease of the lock.
 	Check(ctx context.Context, id ID, token Token) (bool, error)
 

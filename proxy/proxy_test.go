@@ -114,6 +114,8 @@ func (s *scripted) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []l
 	return results
 }
 
+func (s *scripted) Do(ctx context.Context, ops []locks.Op) { locks.DoEach(ctx, s, ops) }
+
 func (s *scripted) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
 	results := make([]locks.ReleaseResult, len(reqs))
 	for i, req := range reqs {

@@ -21,6 +21,7 @@ type Config struct {
 	Upstream        string // URL; empty: the embedded engine
 	Prefix          string
 	UpstreamTimeout time.Duration
+	UpstreamBatch   int
 
 	Limits       locks.Limits
 	MaxWaiters   int

@@ -89,6 +89,7 @@ func (m *Main) openEngine() (locks.Engine, error) {
 		Prefix:     m.Config.Prefix,
 		Timeout:    m.Config.UpstreamTimeout,
 		MaxWaiters: m.Config.MaxWaiters,
+		Batch:      m.Config.UpstreamBatch,
 		Log:        m.Log,
 	})
 	if err != nil {

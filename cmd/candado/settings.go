@@ -34,6 +34,8 @@ func settings() []setting {
 			stored(func(c *Config) *string { return &c.Prefix }, prefix)},
 		{"upstream-timeout", "duration", "2s", "How long the upstream may take to answer.",
 			stored(func(c *Config) *time.Duration { return &c.UpstreamTimeout }, duration)},
+		{"upstream-batch", "number", "128", "How many operations go to the upstream together, at most; 1: each goes alone.",
+			stored(func(c *Config) *int { return &c.UpstreamBatch }, positive)},
 		{"default-ttl", "duration", shortDuration(locks.DefaultTTL), "How long a lease lasts if its request does not say.",
 			stored(func(c *Config) *time.Duration { return &c.Limits.DefaultTTL }, duration)},
 		{"max-ttl", "duration", shortDuration(locks.DefaultMax), "The longest lease that may be asked for.",

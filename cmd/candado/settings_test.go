@@ -69,6 +69,7 @@ func TestDefaultsAreAsDocumented(t *testing.T) {
 		HTTP:            "127.0.0.1:8080",
 		Prefix:          "candado:",
 		UpstreamTimeout: 2 * time.Second,
+		UpstreamBatch:   128,
 		Limits:          locks.Limits{DefaultTTL: 30 * time.Second, MaxTTL: 24 * time.Hour},
 		MaxWaiters:      10000,
 		DrainTimeout:    10 * time.Second,

@@ -139,6 +139,32 @@ func (i *instrumented) Release(ctx context.Context, req locks.ReleaseRequest) (l
 	return released, err
 }
 
+// Do passes the operations on. Each counts as one, and takes the time that all take
+// together: so long did whoever asked for it wait.
+func (i *instrumented) Do(ctx context.Context, ops []locks.Op) {
+	start := time.Now()
+	i.Engine.Do(ctx, ops)
+	for n := range ops {
+		op, m := &ops[n], &i.acquire
+		r := resultOf(op.Err)
+		switch op.Kind {
+		case locks.OpRelease:
+			m = &i.release
+			if op.Err == nil && op.Released.Ended == 0 {
+				r = resultFree
+			}
+		case locks.OpHeartbeat:
+			m = &i.heartbeat
+			if op.Err == nil && op.Lease.Token == 0 {
+				r = resultFree
+			}
+		case locks.OpCheck:
+			m = &i.check
+		}
+		i.record(m, start, r)
+	}
+}
+
 // Heartbeat passes the request on.
 func (i *instrumented) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (locks.Lease, error) {
 	start := time.Now()

@@ -45,6 +45,8 @@ func (e *engine) Heartbeat(context.Context, locks.HeartbeatRequest) (locks.Lease
 	return locks.Lease{Token: 2}, e.err
 }
 
+func (e *engine) Do(ctx context.Context, ops []locks.Op) { locks.DoEach(ctx, e, ops) }
+
 func (e *engine) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
 	results := make([]locks.ReleaseResult, len(reqs))
 	for i, req := range reqs {

@@ -140,6 +140,9 @@ func (e *Engine) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []
 	return results
 }
 
+// Do implements locks.Engine.
+func (e *Engine) Do(ctx context.Context, ops []locks.Op) { locks.DoEach(ctx, e, ops) }
+
 // Check implements locks.Engine.
 func (e *Engine) Check(ctx context.Context, id locks.ID, token locks.Token) (live bool, err error) {
 	err = e.step(ctx, "checking token of", id, false, func(l *lock, _ instant) error {

@@ -59,6 +59,8 @@ func (e *engine) Release(ctx context.Context, req locks.ReleaseRequest) (locks.R
 	return e.Engine.Release(ctx, req)
 }
 
+func (e *engine) Do(ctx context.Context, ops []locks.Op) { locks.DoEach(ctx, e, ops) }
+
 func (e *engine) ReleaseAll(ctx context.Context, reqs []locks.ReleaseRequest) []locks.ReleaseResult {
 	e.mu.Lock()
 	e.partings = append(e.partings, len(reqs))

@@ -166,6 +166,10 @@ func (s *Session) Release(ctx context.Context, req locks.ReleaseRequest) (locks.
 	return s.m.release(ctx, s, req)
 }
 
+// Do does operations as the engine does, releases on behalf of the session's holder (see
+// Release). What they acquire is not the session's.
+func (s *Session) Do(ctx context.Context, ops []locks.Op) { s.m.do(ctx, s, ops) }
+
 // Reset gives up all leases of the session, which goes on. It returns when those that
 // no other session has are released; or, when ctx ends first, an error: then they are
 // released in the background. An acquire that is under way is cancelled, and what it

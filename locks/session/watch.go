@@ -62,6 +62,42 @@ func (w watched) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []loc
 	return results
 }
 
+// Do passes the operations on.
+func (w watched) Do(ctx context.Context, ops []locks.Op) { w.m.do(ctx, nil, ops) }
+
+// do passes operations on that a session asks for, or, if by is nil, somebody else.
+func (m *Manager) do(ctx context.Context, by *Session, ops []locks.Op) {
+	var reqs []locks.ReleaseRequest
+	for i := range ops {
+		if ops[i].Kind == locks.OpRelease {
+			reqs = append(reqs, ops[i].Release)
+		}
+	}
+	sent := m.now()
+	if len(reqs) == 0 {
+		m.engine.Do(ctx, ops)
+	} else {
+		m.releaseAll(by, reqs, func() []locks.ReleaseResult {
+			m.engine.Do(ctx, ops)
+			results := make([]locks.ReleaseResult, 0, len(reqs))
+			for i := range ops {
+				if ops[i].Kind == locks.OpRelease {
+					results = append(results, locks.ReleaseResult{Released: ops[i].Released, Err: ops[i].Err})
+				}
+			}
+			return results
+		})
+	}
+	for i := range ops {
+		switch op := &ops[i]; {
+		case op.Kind == locks.OpHeartbeat:
+			m.renewed(op.Heartbeat, sent, op.Lease, op.Err)
+		case op.Kind == locks.OpAcquire && (op.Err == nil || errors.Is(op.Err, locks.ErrUnavailable)):
+			m.reacquired(op.Acquire, sent)
+		}
+	}
+}
+
 // renewed notes what somebody's heartbeat has set, or may have.
 func (m *Manager) renewed(req locks.HeartbeatRequest, sent instant, lease locks.Lease, err error) {
 	switch {

@@ -1,18 +1,17 @@
 package upstream
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // maxSends bounds how often one operation is sent because its connection broke
@@ -31,14 +30,19 @@ const (
 	statusForeign  = -5
 	statusUnknown  = -6
 	statusFull     = -7
+	statusError    = -8
 )
 
-// A call is one operation on its way to the server.
+// A call is one operation on its way to the server: one of a batch (batch.go),
+// or a script of its own (group.go).
 type call struct {
-	script script
-	id     locks.ID // of the lock; empty if it is about none
-	key    string
-	args   []any // after those that all scripts about a lock share
+	id   locks.ID // of the lock; empty if it is about none
+	key  []byte
+	op   []byte    // of a batch: the packed operation
+	room [112]byte // for these two, if they are of usual length
+
+	script script.Script // else: the program,
+	args   []any         // and its arguments after those that all scripts about a lock share
 
 	// once: it must not be sent again after a connection broke, since a second
 	// run could do something else.
@@ -47,136 +51,109 @@ type call struct {
 	// timeless: it is right whenever it comes, and has no deadline.
 	timeless bool
 
-	// again returns what the arguments are to be from the second copy on, given
-	// the server's time at which the first was sent. Nil: the same.
-	again func(sent int64) []any
+	// release is what op packs, if it is a release: from the second copy on it
+	// says when the first was sent.
+	release script.Release
 
-	// ended is called with the outcome, before Close can go on. Nil: nothing is.
-	ended func(c *call, r reply, err error)
+	// doubtful: it is an acquire of this request and number. Unless it is
+	// answered, it becomes a doubt before Close can go on.
+	doubtful bool
+	req      locks.AcquireRequest
+	number   script.Number
 
-	// Set by send:
+	// Set on the way:
 	ran      bool  // whether the script may have run although no reply came
 	deadline int64 // server's µs after which no copy of the call runs
+	reply    reply // with err, what it came to
+	err      error
 }
 
 // reply is what a script returned.
 type reply struct {
 	status int64
 	now    int64 // the server's time, µs
-	fields []any // what came after these two
+	value  int64 // if fields is nil: the number that stands for all of it
+	fields []any // what came after status and time
 }
 
-// do runs the call and returns the script's reply. Every error wraps
-// ErrUnavailable, or ErrShutdown after Close. A deadline of ctx is kept;
-// being cancelled ends the call only before it is sent, since a reply is due
-// within the engine's time-out.
-func (e *Engine) do(ctx context.Context, c *call) (reply, error) {
-	// Held to the end, so that Close can wait for what is under way: an acquire
-	// that gets no answer must be in the doubts before they are settled last.
-	e.running.RLock()
-	defer e.running.RUnlock()
-	if err := ctx.Err(); err != nil {
-		return reply{}, unavailable(err)
+// about makes the call one about a lock. It returns where the operation may be
+// packed.
+func (c *call) about(e *Engine, id locks.ID) (room []byte) {
+	c.id = id
+	c.key = e.keys.appendRecord(c.room[:0], id)
+	if len(c.key) < len(c.room) {
+		return c.room[len(c.key):len(c.key)]
 	}
-	if e.closed.Load() {
-		return reply{}, locks.ErrShutdown
-	}
-	ctx, cancel := context.WithTimeout(ctx, e.timeout)
-	defer cancel()
-	r, err := e.send(ctx, c)
-	if c.ended != nil {
-		c.ended(c, r, err)
-	}
-	if err != nil {
-		return reply{}, unavailable(err)
-	}
-	return r, nil
+	return nil
 }
 
-// send sends the call as often as it may. Its errors are the client library's.
-func (e *Engine) send(ctx context.Context, c *call) (reply, error) {
-	until, _ := ctx.Deadline()
-	if c.id != "" && !c.timeless {
-		if err := e.learnTime(ctx); err != nil {
-			return reply{}, err
-		}
+// keyOf and opOf are a call as an argument of its command, which the client
+// library writes without a copy.
+type (
+	keyOf call
+	opOf  call
+)
+
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (c *keyOf) MarshalBinary() ([]byte, error) { return c.key, nil }
+
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (c *opOf) MarshalBinary() ([]byte, error) { return c.op, nil }
+
+// outcome returns what the call came to. The error wraps ErrUnavailable, or is
+// ErrShutdown or ErrBusy.
+func (c *call) outcome() (reply, error) {
+	if c.err != nil {
+		return reply{}, unavailable(c.err)
 	}
-	var last error
-	sent := e.clock.at(time.Now())
-	for copies := range maxSends {
-		if copies > 0 && c.ran && c.again != nil {
-			c.args = c.again(sent)
-		}
-		r, err := e.once(ctx, c, until)
-		switch {
-		case err == nil && r.status == statusLate:
-			last = errLate
-			if time.Until(until) <= 0 {
-				return reply{}, last
-			}
-			continue // its time is known now
-		case err == nil:
-			e.health.answered()
-			return r, nil
-		}
-		last = err
-		c.ran = c.ran || !refused(err)
-		if !broken(err) || c.once || ctx.Err() != nil {
-			break
-		}
-	}
-	last = fmt.Errorf("at key %q: %w", c.key, last)
-	e.health.failed(last)
-	return reply{}, last
+	return c.reply, nil
 }
 
-// once sends the call a single time: EVALSHA, and EVAL if the server says that
-// it does not know the script, which proves that nothing ran.
-func (e *Engine) once(ctx context.Context, c *call, until time.Time) (reply, error) {
-	args := e.command(c, until)
-	cmd := redis.NewCmd(ctx, args...)
-	err := e.client.Process(ctx, cmd)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		args[0], args[1] = "eval", c.script.source
-		cmd = redis.NewCmd(ctx, args...)
-		err = e.client.Process(ctx, cmd)
-	}
-	if err != nil {
-		return reply{}, err
-	}
-	return e.parse(c, cmd.Val())
+// failed notes an error, and whether the script may have run all the same.
+func (c *call) failed(err error) {
+	c.reply, c.err = reply{}, err
+	c.ran = c.ran || !errors.Is(err, errLate) && !refused(err)
 }
 
-// command returns the call as an EVALSHA. Scripts about a lock share their
-// first arguments.
-func (e *Engine) command(c *call, until time.Time) []any {
-	args := make([]any, 0, 7+len(c.args))
-	args = append(args, "evalsha", c.script.sha, 1, c.key)
-	if c.id != "" {
-		deadline := int64(0)
-		if !c.timeless {
-			deadline = e.clock.at(until)
-			c.deadline = max(c.deadline, deadline)
-		}
-		args = append(args, deadline, e.floor.Load(), e.waiting.self)
+// again prepares a copy of the call. Sent is the server's time at which the first
+// was sent.
+func (c *call) again(sent int64) {
+	if c.ran && c.release.Number != (script.Number{}) && c.release.Sent == 0 { // it is a release
+		c.release.Sent = sent
+		c.op = c.release.Append(nil)
 	}
-	return append(args, c.args...)
 }
 
-// parse checks the shape that all replies share, and passes on the news that
-// some end with.
-func (e *Engine) parse(c *call, v any) (reply, error) {
+// changes reports whether the operation makes or ends leases.
+func (c *call) changes() bool { return c.doubtful || c.release.Number != (script.Number{}) }
+
+// sendAgain reports whether a copy of the call may bring an answer.
+func (c *call) sendAgain() bool {
+	return errors.Is(c.err, errLate) || broken(c.err) && !c.once
+}
+
+// beginning reads what all replies begin with.
+func beginning(v any) (status, now int64, fields []any, err error) {
 	fields, ok := v.([]any)
 	if !ok || len(fields) < 2 {
-		return reply{}, fmt.Errorf("the script's reply is %T, want an array", v)
+		return 0, 0, nil, fmt.Errorf("the script's reply is %T, want an array", v)
 	}
 	status, ok1 := fields[0].(int64)
 	now, ok2 := fields[1].(int64)
 	if !ok1 || !ok2 {
-		return reply{}, fmt.Errorf("the script's reply begins with %T, %T, want integers", fields[0], fields[1])
+		return 0, 0, nil, fmt.Errorf("the script's reply begins with %T, %T, want integers", fields[0], fields[1])
+	}
+	return status, now, fields[2:], nil
+}
+
+// parse takes in the reply of a script about the call, and passes on the news that
+// some end with.
+func (e *Engine) parse(c *call, v any) (reply, error) {
+	status, now, fields, err := beginning(v)
+	if err != nil {
+		return reply{}, err
 	}
 	e.clock.seen(now)
-	fields = fields[2:]
 	if n := len(fields); n > 0 {
 		if news, ok := fields[n-1].([]any); ok {
 			fields = fields[:n-1]
@@ -186,15 +163,34 @@ func (e *Engine) parse(c *call, v any) (reply, error) {
 		}
 	}
 	switch status {
+	case statusLate:
+		return reply{}, errLate
 	case statusForeign:
 		return reply{}, fmt.Errorf("the value is not candado's: %w", errRefused)
 	case statusNoToken:
 		return reply{}, fmt.Errorf("no token is left below 2^53: %w", errRefused)
 	case statusUnknown:
 		return reply{}, errors.New("the connection broke, and whether the lease was released can't be told")
+	case statusError:
+		text := ""
+		if len(fields) > 0 {
+			text, _ = fields[0].(string)
+		}
+		return reply{}, scriptError(text)
 	}
 	return reply{status: status, now: now, fields: fields}, nil
 }
+
+// scriptError is an error of the server's that ended one operation of a batch. It
+// is one of the client library's redis.Errors.
+type scriptError string
+
+func (e scriptError) Error() string { return string(e) }
+
+// RedisError marks it.
+func (scriptError) RedisError() {}
+
+var _ redis.Error = scriptError("")
 
 var errLate = errors.New("the server's clock is past the request's deadline")
 
@@ -204,7 +200,8 @@ var errRefused = errors.New("the script refused")
 // refused reports whether an error proves that the script did nothing.
 func refused(err error) bool {
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" || errors.Is(err, errRefused) ||
+	if errors.As(err, &op) && op.Op == "dial" || errors.Is(err, errRefused) || errors.Is(err, errUnsent) ||
+		errors.Is(err, locks.ErrBusy) || errors.Is(err, locks.ErrShutdown) ||
 		errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) {
 		return true
 	}
@@ -228,8 +225,10 @@ func broken(err error) bool {
 // unavailable hides the client library's errors behind ErrUnavailable; their
 // text stays.
 func unavailable(err error) error {
-	if errors.Is(err, locks.ErrUnavailable) || errors.Is(err, locks.ErrShutdown) {
-		return err
+	for _, own := range []error{locks.ErrUnavailable, locks.ErrShutdown, locks.ErrBusy} {
+		if errors.Is(err, own) {
+			return err
+		}
 	}
 	return &unavailableError{cause: strings.TrimSpace(err.Error())}
 }

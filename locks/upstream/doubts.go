@@ -2,13 +2,15 @@ package upstream
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/binary"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 const (
@@ -18,13 +20,13 @@ const (
 	maxBackoff = 500 * time.Millisecond
 )
 
-// A number names one acquire or release, however often it is sent.
-type number [8]byte
+// number names one acquire or release, however often it is sent.
+type number = script.Number
 
-// newNumber draws a number. Zero, which stands for none in a record, is as
-// likely as any other: one in 2^64.
+// newNumber draws a number. Zero, which stands for none, is as likely as any
+// other: one in 2^64.
 func newNumber() (n number) {
-	_, _ = rand.Read(n[:]) // never fails
+	binary.LittleEndian.PutUint64(n[:], rand.Uint64())
 	return n
 }
 
@@ -75,16 +77,19 @@ func newDoubts() *doubts {
 }
 
 // of returns the number of the open doubt that the request's owner has about
-// the lock, as bytes; none if there is no such doubt. The doubt stays open: an
+// the lock; zero if there is no such doubt. The doubt stays open: an
 // undo that runs before the request ends a lease that nobody knows of, and one
 // that runs after it finds another number there.
-func (s *doubts) of(req locks.AcquireRequest) []byte {
+func (s *doubts) of(req locks.AcquireRequest) number {
+	if req.Owner == "" {
+		return number{}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d := s.owned[contender{req.ID, req.Owner, req.Mode}]; d != nil {
-		return d.number[:]
+		return d.number
 	}
-	return []byte{}
+	return number{}
 }
 
 // add opens a doubt. Beyond maxDoubts it is dropped: the TTL ends its lease.

@@ -15,15 +15,17 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // Defaults of Options.
 const (
 	DefaultPrefix  = "candado:"
 	DefaultTimeout = 2 * time.Second
+	DefaultBatch   = 128
 )
 
-// poolSize is the number of connections to the server. A few suffice: the
+// poolSize is the number of connections to the server, at most. A few suffice: the
 // server runs one script at a time.
 const poolSize = 16
 
@@ -37,6 +39,11 @@ type Options struct {
 	// MaxWaiters is how many requests may wait for one lock. 0:
 	// locks.DefaultMaxWaiters.
 	MaxWaiters int
+
+	// Batch is how many operations of different clients go to the server in one
+	// script, at most. 1: each goes alone, also those of one client's pipeline.
+	// 0: DefaultBatch.
+	Batch int
 }
 
 // Engine keeps locks in a Redis server. It implements locks.Engine; its methods
@@ -45,7 +52,8 @@ type Engine struct {
 	client  *redis.Client
 	keys    keys
 	timeout time.Duration
-	scripts scripts
+	scripts script.Set
+	batches *batcher
 	clock   *clock
 	doubts  *doubts
 	health  *health
@@ -74,6 +82,9 @@ func Open(o Options) (*Engine, error) {
 	if o.MaxWaiters == 0 {
 		o.MaxWaiters = locks.DefaultMaxWaiters
 	}
+	if o.Batch == 0 {
+		o.Batch = DefaultBatch
+	}
 	keys, err := newKeys(o.Prefix)
 	if err != nil {
 		return nil, err
@@ -89,13 +100,14 @@ func Open(o Options) (*Engine, error) {
 		client:  redis.NewClient(opts),
 		keys:    keys,
 		timeout: o.Timeout,
-		scripts: loadScripts(),
+		scripts: script.Load(),
 		clock:   newClock(),
 		doubts:  newDoubts(),
 		health:  &health{log: o.Log.With("upstream", opts.Addr)},
 		waiting: newWaiting(),
 		most:    o.MaxWaiters,
 	}
+	e.batches = newBatcher(e, o.Batch)
 	e.waiting.estimate, e.waiting.tend = e.clock, e.tend
 	e.doubts.start(e.undo)
 	return e, nil
@@ -152,8 +164,14 @@ func (e *Engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.L
 	if req.Wait != 0 {
 		return e.wait(ctx, req)
 	}
-	c := e.acquireCall(req, newNumber(), "")
-	r, err := e.do(ctx, c)
+	c := e.acquireCall(req, newNumber(), notQueued)
+	e.do(ctx, c)
+	return e.acquiredAtOnce(req, c)
+}
+
+// acquiredAtOnce reads the reply to an acquire that does not wait.
+func (e *Engine) acquiredAtOnce(req locks.AcquireRequest, c *call) (locks.Lease, error) {
+	r, err := c.outcome()
 	if err != nil {
 		return locks.Lease{}, fmt.Errorf("acquiring %q: %w", req.ID, err)
 	}
@@ -161,24 +179,25 @@ func (e *Engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.L
 	return lease, err
 }
 
-// acquireCall is a request's acquire. Its place in the queue is empty if it
+// notQueued is the place of a request that does not wait.
+const notQueued = -1
+
+// acquireCall is a request's acquire. Its place in the queue is notQueued if it
 // does not wait, 0 if it has none yet. An acquire that is not answered becomes a
 // doubt.
-func (e *Engine) acquireCall(req locks.AcquireRequest, n number, place any) *call {
-	return &call{
-		script: e.scripts.acquire, id: req.ID, key: e.keys.record(req.ID),
-		args: []any{
-			n[:], e.doubts.of(req), flag(req.Mode == locks.Shared), req.Limit, millis(req.TTL), string(req.Owner), place, e.most,
-		},
-		ended: func(c *call, r reply, err error) {
-			// One that waits is no doubt: an undo would take it out of the queue, or end what it was granted. If a copy of
-			// it may still come, that is seen to when it leaves.
-			waits := err == nil && r.status == statusWaits
-			if c.ran && !waits && !answered(c, r, err) {
-				e.doubts.add(newDoubt(req, n, c.deadline))
-			}
-		},
+func (e *Engine) acquireCall(req locks.AcquireRequest, n number, place int64) *call {
+	c := new(call)
+	e.askAcquire(c, req, n, place)
+	return c
+}
+
+func (e *Engine) askAcquire(c *call, req locks.AcquireRequest, n number, place int64) {
+	op := script.Acquire{
+		Number: n, Doubted: e.doubts.of(req), Shared: req.Mode == locks.Shared, Limit: req.Limit, TTL: millis(req.TTL),
+		Queue: place != notQueued, Place: max(place, 0), Owner: string(req.Owner),
 	}
+	c.op = op.Append(c.about(e, req.ID))
+	c.doubtful, c.req, c.number = true, req, n
 }
 
 // acquired reads the reply to an acquire: the lease, or the place at which the
@@ -190,9 +209,11 @@ func (e *Engine) acquired(req locks.AcquireRequest, r reply) (lease locks.Lease,
 	case statusFull:
 		return lease, 0, locks.ErrBusy
 	case statusNone, statusDone, statusWaits:
-		var token int64
-		if err := r.scan(&token); err != nil {
-			return lease, 0, fmt.Errorf("acquiring %q: %w", req.ID, err)
+		token := r.value
+		if r.fields != nil {
+			if err := r.scan(&token); err != nil {
+				return lease, 0, fmt.Errorf("acquiring %q: %w", req.ID, err)
+			}
 		}
 		e.saw(token)
 		switch r.status {
@@ -216,32 +237,30 @@ func leaseOf(req locks.AcquireRequest, token int64) locks.Lease {
 // waits and sees to its copies itself (waiter.unsure), or no copy of it can run
 // any more. An undo of a request that waits would take it out of the queue, and
 // end the lease that its caller has been told of.
-func answered(c *call, r reply, err error) bool {
-	return err == nil && (r.status == statusDone || r.status == statusWaits || r.now > c.deadline)
+func answered(c *call) bool {
+	return c.err == nil && (c.reply.status == statusDone || c.reply.status == statusWaits || c.reply.now > c.deadline)
 }
 
 // Ready implements locks.Engine: the server answers, and can take writes.
 func (e *Engine) Ready(ctx context.Context) error {
-	_, err := e.do(ctx, e.readyCall())
+	_, err := e.alone(ctx, &call{script: e.scripts.Ready, key: []byte(e.keys.none())})
 	return err
-}
-
-func (e *Engine) readyCall() *call {
-	return &call{script: e.scripts.ready, key: e.keys.none(), timeless: true}
 }
 
 // undo ends the lease that an unanswered acquire may have made. It returns the
 // server's time.
 func (e *Engine) undo(ctx context.Context, d *doubt) (now int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, e.timeout)
-	defer cancel()
-	r, err := e.send(ctx, e.undoCall(d.id, d.number))
+	r, err := e.undone(ctx, d.id, d.number)
 	return r.now, err
 }
 
-// undoCall takes a request back. It is right whenever it comes.
-func (e *Engine) undoCall(id locks.ID, n number) *call {
-	return &call{script: e.scripts.undo, id: id, key: e.keys.record(id), timeless: true, args: []any{n[:]}}
+// undone takes a request back, which is right whenever it comes. The error is the
+// client library's.
+func (e *Engine) undone(ctx context.Context, id locks.ID, n number) (reply, error) {
+	c := new(call)
+	c.op = script.Undo{Number: n}.Append(c.about(e, id))
+	e.send(ctx, []*call{c})
+	return c.reply, c.err
 }
 
 // saw raises the floor of the tokens to come.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // OpenDoubts returns how many acquires are in doubt.
@@ -22,7 +23,9 @@ func Settle(engines ...locks.Engine) {
 		}
 		e.waiting.mu.Unlock()
 		for _, v := range visits {
-			_, _ = e.tended(v, e.doAll(context.Background(), []*call{e.tendCall(v)})[0])
+			c := e.tendCall(v)
+			e.sendAlone(context.Background(), c)
+			_, _ = e.tended(v, c)
 		}
 	}
 }
@@ -31,9 +34,10 @@ func Settle(engines ...locks.Engine) {
 // reports how often that was.
 func (e *Engine) Mutate(old, with string) (n int) {
 	s := &e.scripts
-	for _, one := range []*script{&s.acquire, &s.release, &s.heartbeat, &s.check, &s.info, &s.undo, &s.confirm, &s.tend} {
-		n += strings.Count(one.source, old)
-		*one = newScript(strings.ReplaceAll(one.source, old, with))
+	for _, one := range []*script.Script{&s.Batch, &s.Info, &s.Tend} {
+		n += strings.Count(one.Source, old)
+		*one = script.New(strings.ReplaceAll(one.Source, old, with))
 	}
+	e.batches.script = s.Batch
 	return n
 }

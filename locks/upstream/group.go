@@ -2,148 +2,115 @@ package upstream
 
 import (
 	"context"
-	"errors"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
-// This file sends many calls in one round trip, such as those that come due at
-// the same time for many locks.
+// This file sends calls that are a script of their own each: those that look at
+// many keys, and those that come due at the same time for many locks, in one round trip.
 
 // together is how many calls go to the server in one round trip: others want to
 // be served between them.
 const together = 256
 
-// outcome is what one call of many came to: as do returns it.
-type outcome struct {
-	reply reply
-	err   error
-}
-
-// inGroups does many requests, together of them in one round trip, and returns
-// what each came to, in their order.
-func inGroups[Q, R any](ctx context.Context, e *Engine, reqs []Q, ask func(Q) *call, read func(Q, outcome) R) []R {
-	results := make([]R, 0, len(reqs))
-	for group := range slices.Chunk(reqs, together) {
-		calls := make([]*call, len(group))
-		for i, req := range group {
-			calls[i] = ask(req)
-		}
-		for i, o := range e.doAll(ctx, calls) {
-			results = append(results, read(group[i], o))
-		}
-	}
-	return results
-}
-
-// doAll is do for many calls, which go to the server together and in no
-// particular order. Each fails alone. They must not have a function ended.
-func (e *Engine) doAll(ctx context.Context, calls []*call) []outcome {
+// sendAlone sends the calls in one round trip, in no particular order, and notes in
+// each what it came to. Each fails alone.
+func (e *Engine) sendAlone(ctx context.Context, calls ...*call) {
 	e.running.RLock()
 	defer e.running.RUnlock()
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
-	g := group{calls: calls, outcomes: make([]outcome, len(calls)), todo: make([]int, len(calls)), sent: e.clock.at(time.Now())}
-	for i := range calls {
-		g.todo[i] = i
-	}
-	for copies := 0; copies < maxSends && len(g.todo) > 0; copies++ {
+	for copies := 0; copies < maxSends && len(calls) > 0; copies++ {
 		if copies > 0 && ctx.Err() != nil {
 			break // the outcomes say why another copy was needed
 		}
-		if err := e.mayRun(ctx); err != nil {
-			g.fail(err)
-			break
+		if err := e.mayRun(ctx, calls); err != nil {
+			for _, c := range calls {
+				c.failed(err)
+			}
+			return
 		}
-		e.sendGroup(ctx, &g)
+		calls = e.pipeline(ctx, calls)
 	}
-	return g.outcomes
-}
-
-// group is calls that go together.
-type group struct {
-	calls    []*call
-	outcomes []outcome
-	todo     []int // the calls that are to be sent, or sent again
-	sent     int64 // the server's time when they were sent first
-}
-
-func (g *group) fail(err error) {
-	for _, i := range g.todo {
-		g.outcomes[i].err = unavailable(err)
+	for _, c := range calls {
+		e.gaveUp(c)
 	}
 }
 
-// mayRun returns why a call can't be sent, or nil.
-func (e *Engine) mayRun(ctx context.Context) error {
+// alone does one such call.
+func (e *Engine) alone(ctx context.Context, c *call) (reply, error) {
+	e.sendAlone(ctx, c)
+	return c.outcome()
+}
+
+// mayRun returns why calls can't be sent, or nil.
+func (e *Engine) mayRun(ctx context.Context, calls []*call) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if e.closed.Load() {
 		return locks.ErrShutdown
 	}
+	if calls[0].id == "" {
+		return nil // it has no deadline
+	}
 	return e.learnTime(ctx)
 }
 
-// sendGroup sends the calls that are to do, once. Those whose answer was lost with
-// the connection, or that met a server without their script, or whose deadline was
-// misjudged, remain to do.
-func (e *Engine) sendGroup(ctx context.Context, g *group) {
+// pipeline sends the calls, once. It returns those of which a copy is to be sent: the
+// answer was lost with the connection, or the server did not know their script, or
+// their deadline was misjudged.
+func (e *Engine) pipeline(ctx context.Context, calls []*call) (again []*call) {
 	until, _ := ctx.Deadline()
 	pipe := e.client.Pipeline()
-	cmds := make([]*redis.Cmd, len(g.todo))
-	for n, i := range g.todo {
-		c := g.calls[i]
-		if c.ran && c.again != nil {
-			c.args = c.again(g.sent)
-		}
+	cmds := make([]*redis.Cmd, len(calls))
+	for n, c := range calls {
 		cmds[n] = redis.NewCmd(ctx, e.command(c, until)...)
 		_ = pipe.Process(ctx, cmds[n]) // only notes it
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
-	var again []int
-	unknown := map[string]script{}
-	for n, i := range g.todo {
-		c := g.calls[i]
-		r, err := e.answer(c, cmds[n])
-		switch {
-		case err == nil:
+	unknown := map[string]script.Script{}
+	for n, c := range calls {
+		v, err := cmds[n].Result()
+		if err == nil {
+			c.reply, err = e.parse(c, v)
+		}
+		c.err = nil
+		if err == nil {
 			e.health.answered()
+			continue
+		}
+		c.failed(err)
+		switch {
 		case redis.HasErrorPrefix(err, "NOSCRIPT"):
-			unknown[c.script.sha] = c.script
-			again = append(again, i)
-		case errors.Is(err, errLate), broken(err) && !c.once:
-			again = append(again, i)
+			unknown[c.script.SHA] = c.script
+			again = append(again, c)
+		case c.sendAgain():
+			again = append(again, c)
 		default:
-			e.health.failed(err)
+			e.gaveUp(c)
 		}
-		if err != nil {
-			c.ran = c.ran || !errors.Is(err, errLate) && !refused(err)
-			err = unavailable(err)
-		}
-		g.outcomes[i] = outcome{r, err}
 	}
 	for _, s := range unknown {
-		_ = e.client.ScriptLoad(ctx, s.source).Err() // should it fail, so will the next copies
+		_ = e.client.ScriptLoad(ctx, s.Source).Err() // should it fail, so will the next copies
 	}
-	g.todo = again
+	return again
 }
 
-// answer reads a command's reply.
-func (e *Engine) answer(c *call, cmd *redis.Cmd) (reply, error) {
-	v, err := cmd.Result()
-	if err != nil {
-		return reply{}, err
+// command returns the call as an EVALSHA. Scripts about a lock share their
+// first arguments.
+func (e *Engine) command(c *call, until time.Time) []any {
+	args := make([]any, 0, 7+len(c.args))
+	args = append(args, "evalsha", c.script.SHA, 1, c.key)
+	if c.id != "" {
+		c.deadline = max(c.deadline, e.clock.at(until))
+		args = append(args, e.clock.at(until), e.floor.Load(), e.waiting.self)
 	}
-	r, err := e.parse(c, v)
-	if err == nil && r.status == statusLate {
-		return reply{}, errLate
-	}
-	return r, err
+	return append(args, c.args...)
 }
 
 // learnTime asks the server for its time, if it is not known yet: without, there

@@ -5,27 +5,26 @@ import (
 	"fmt"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // Heartbeat implements locks.Engine.
 func (e *Engine) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (locks.Lease, error) {
-	r, err := e.do(ctx, e.heartbeatCall(req))
-	return e.renewed(req, r, err)
+	var c call
+	e.askHeartbeat(&c, req)
+	e.do(ctx, &c)
+	return e.renewed(req, &c)
 }
 
-func (e *Engine) heartbeatCall(req locks.HeartbeatRequest) *call {
-	ttl := any("")
-	if req.TTL != 0 {
-		ttl = millis(req.TTL)
-	}
-	return &call{
-		script: e.scripts.heartbeat, id: req.ID, key: e.keys.record(req.ID), once: req.Claim.Bare(),
-		args: []any{token(req.Claim.Token), string(req.Claim.Owner), ttl},
-	}
+func (e *Engine) askHeartbeat(c *call, req locks.HeartbeatRequest) {
+	op := script.Heartbeat{Token: int64(req.Claim.Token), Owner: string(req.Claim.Owner), Keep: req.TTL == 0, TTL: millis(req.TTL)}
+	c.op = op.Append(c.about(e, req.ID))
+	c.once = req.Claim.Bare()
 }
 
 // renewed reads the reply to a heartbeat.
-func (e *Engine) renewed(req locks.HeartbeatRequest, r reply, err error) (locks.Lease, error) {
+func (e *Engine) renewed(req locks.HeartbeatRequest, c *call) (locks.Lease, error) {
+	r, err := c.outcome()
 	if err == nil {
 		switch r.status {
 		case statusNone:
@@ -47,10 +46,10 @@ func (e *Engine) renewed(req locks.HeartbeatRequest, r reply, err error) (locks.
 }
 
 // Renew implements locks.Engine. The requests go to the server in groups of
-// 256, each group in one round trip.
+// 256, each group in one batch.
 func (e *Engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {
-	return inGroups(ctx, e, reqs, e.heartbeatCall, func(req locks.HeartbeatRequest, o outcome) (r locks.Renewed) {
-		r.Lease, r.Err = e.renewed(req, o.reply, o.err)
+	return inGroups(ctx, e, reqs, e.askHeartbeat, func(req locks.HeartbeatRequest, c *call) (r locks.Renewed) {
+		r.Lease, r.Err = e.renewed(req, c)
 		return r
 	})
 }

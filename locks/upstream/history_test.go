@@ -69,7 +69,7 @@ func TestWrongScriptsAreFoundOut(t *testing.T) {
 		{"LeasesAreOverAtOnce", "denied", "expires > now)", "false)"},
 		{"SharedBesideExclusive", "exclusion", "state == 2 and mode == 1 and", "(state == 2 or mode == 1) and"},
 		{"LastComesFirst", "queue", "redis.call('ZRANGE', order, 0, 0)[1]", "redis.call('ZREVRANGE', order, 0, 0)[1]"},
-		{"TokensFallBack", "token order", "math.max(last + 1, now, ARGV[2] + 1)", "(now % 500000 + 1)"},
+		{"TokensFallBack", "token order", "math.max(last + 1, now, floor + 1)", "(now % 500000 + 1)"},
 		{"NeverHandsOver", "idle", "if unsure or age and not admits(w.mode, w.limit) then return end", "do return end"},
 		{"LimitIsOffByOne", "limit", "holders < limit", "holders <= limit"},
 		{"ReleaseEndsNothing", "undead", "  finish(token)\nend\nended", "end\nended"},

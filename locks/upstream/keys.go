@@ -27,7 +27,23 @@ func newKeys(prefix string) (keys, error) {
 }
 
 func (k keys) record(id locks.ID) string {
-	return k.prefix + "{" + escapeID.Replace(string(id)) + "}"
+	return string(k.appendRecord(nil, id))
+}
+
+// appendRecord appends the key of a lock's record to b.
+func (k keys) appendRecord(b []byte, id locks.ID) []byte {
+	b = append(append(b, k.prefix...), '{')
+	for i := range len(id) {
+		switch c := id[i]; c {
+		case '%':
+			b = append(b, "%25"...)
+		case '}':
+			b = append(b, "%7D"...)
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '}')
 }
 
 // channel is where a candado hears what becomes of its requests. The script

@@ -438,3 +438,10 @@ func (m *model) lose() {
 	m.last, m.latest = 0, 0
 	m.note(op{kind: opLose})
 }
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

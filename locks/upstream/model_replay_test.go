@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/goodjobtech/candado/locks/upstream/redistest"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // What ties the model to the scripts: random paths of the model are played to a
@@ -59,7 +60,7 @@ type stage struct {
 	server  *redistest.Server
 	client  *redis.Client
 	subs    [candados]*redis.PubSub
-	scripts scripts
+	scripts script.Set
 	scope   *scope
 	now     time.Time
 	serial  int
@@ -78,7 +79,7 @@ func slotNumber(r int) string { return fmt.Sprintf("request%d", r) }
 func newStage(t *testing.T) *stage {
 	s := redistest.StartWithClock(t)
 	st := &stage{
-		t: t, server: s, scripts: loadScripts(), now: time.Now().Truncate(time.Millisecond),
+		t: t, server: s, scripts: script.Load(), now: time.Now().Truncate(time.Millisecond),
 		client: redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, Protocol: 2}),
 	}
 	t.Cleanup(func() { _ = st.client.Close() })
@@ -161,13 +162,36 @@ func (st *stage) pass(d time.Duration) {
 
 // run runs a script on behalf of a candado, and returns its reply without status
 // and time, and what it says of that candado's requests.
-func (st *stage) run(s script, c int, args ...any) (status int64, fields []any, own [slots]bool) {
+func (st *stage) run(s script.Script, c int, args ...any) (status int64, fields []any, own [slots]bool) {
 	st.t.Helper()
 	all := append([]any{0, 0, nodeName(c)}, args...)
-	v, err := st.client.Eval(st.t.Context(), s.source, []string{stageKey}, all...).Slice()
+	v, err := st.client.Eval(st.t.Context(), s.Source, []string{stageKey}, all...).Slice()
 	if err != nil || len(v) < 2 {
 		st.t.Fatalf("script: %v, %v", v, err)
 	}
+	return st.read(v)
+}
+
+// do runs one operation on behalf of a candado, and returns what run does.
+func (st *stage) do(c int, op interface{ Append([]byte) []byte }) (status int64, fields []any, own [slots]bool) {
+	st.t.Helper()
+	args := []any{0, 0, nodeName(c), 10, op.Append(nil)}
+	v, err := st.client.Eval(st.t.Context(), st.scripts.Batch.Source, []string{stageKey}, args...).Slice()
+	if err != nil || len(v) != 3 {
+		st.t.Fatalf("batch: %v, %v", v, err)
+	}
+	switch v := v[2].(type) {
+	case []any:
+		if v[0].(int64) == statusError {
+			st.t.Fatalf("batch: %v", v)
+		}
+		return st.read(v)
+	default:
+		return min(v.(int64), statusDone), nil, own
+	}
+}
+
+func (st *stage) read(v []any) (status int64, fields []any, own [slots]bool) {
 	status, fields = v[0].(int64), v[2:]
 	if n := len(fields); n > 0 {
 		if news, ok := fields[n-1].([]any); ok {
@@ -198,17 +222,17 @@ func (st *stage) play(o op) string {
 	var own [slots]bool
 	switch o.kind {
 	case opAcquire:
-		status, fields, own = st.run(st.scripts.acquire, self, st.acquireArgs(o)...)
+		status, fields, own = st.do(self, st.acquireOp(o))
 		if len(fields) > 1 && status == statusWaits {
 			st.places[o.slot] = fields[1].(int64)
 		}
 	case opUndo:
-		_, _, own = st.run(st.scripts.undo, self, slotNumber(o.slot))
+		_, _, own = st.do(self, script.Undo{Number: script.Number([]byte(slotNumber(o.slot)))})
 	case opConfirm:
-		status, _, own = st.run(st.scripts.confirm, self, slotNumber(o.slot), st.claim(o))
+		status, _, own = st.do(self, script.Confirm{Number: script.Number([]byte(slotNumber(o.slot))), Token: st.claim(o)})
 	case opRelease:
 		st.serial++
-		_, _, own = st.run(st.scripts.release, o.node, fmt.Sprintf("%06d--", st.serial), st.claim(o), "", 0, 0, 0)
+		_, _, own = st.do(o.node, script.Release{Number: script.Number(fmt.Appendf(nil, "%06d--", st.serial)), Token: st.claim(o)})
 	case opTend:
 		var args []any
 		for r, asked := range o.asked {
@@ -216,7 +240,7 @@ func (st *stage) play(o op) string {
 				args = append(args, slotNumber(r))
 			}
 		}
-		_, fields, own = st.run(st.scripts.tend, o.node, args...)
+		_, fields, own = st.run(st.scripts.Tend, o.node, args...)
 		if wrong := st.fates(o, fields); wrong != "" {
 			return wrong
 		}
@@ -253,17 +277,16 @@ func (st *stage) play(o op) string {
 	return ""
 }
 
-func (st *stage) acquireArgs(o op) []any {
+func (st *stage) acquireOp(o op) script.Acquire {
 	ask := st.scope.asks[o.slot]
-	place := any("")
-	switch {
-	case o.at:
-		place = st.places[o.slot]
-	case ask.wait:
-		place = 0
+	a := script.Acquire{
+		Number: script.Number([]byte(slotNumber(o.slot))), Shared: ask.shared, Limit: int(ask.limit),
+		TTL: (time.Duration(ask.ttl) * realTick).Milliseconds(), Queue: ask.wait || o.at,
 	}
-	ttl := (time.Duration(ask.ttl) * realTick).Milliseconds()
-	return []any{slotNumber(o.slot), "", flag(ask.shared), ask.limit, ttl, "", place, 10}
+	if o.at {
+		a.Place = st.places[o.slot]
+	}
+	return a
 }
 
 // claim returns the token by which an op claims a lease.

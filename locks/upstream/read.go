@@ -7,27 +7,39 @@ import (
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // Check implements locks.Engine.
 func (e *Engine) Check(ctx context.Context, id locks.ID, t locks.Token) (bool, error) {
-	r, err := e.do(ctx, &call{script: e.scripts.check, id: id, key: e.keys.record(id), args: []any{int64(t)}})
-	var live int64
-	if err == nil {
-		err = r.scan(&live)
+	var c call
+	e.askCheck(&c, locks.CheckRequest{ID: id, Token: t})
+	e.do(ctx, &c)
+	return e.checked(id, t, &c)
+}
+
+func (e *Engine) askCheck(c *call, req locks.CheckRequest) {
+	c.op = script.Check{Token: int64(req.Token)}.Append(c.about(e, req.ID))
+}
+
+// checked reads the reply to a check.
+func (e *Engine) checked(id locks.ID, t locks.Token, c *call) (bool, error) {
+	r, err := c.outcome()
+	if err == nil && (r.fields != nil || r.status < statusNone) {
+		err = r.unexpected()
 	}
 	if err != nil {
 		return false, fmt.Errorf("checking token of %q: %w", id, err)
 	}
-	if live == 1 {
+	if r.value == 1 {
 		e.saw(int64(t))
 	}
-	return live == 1, nil
+	return r.value == 1, nil
 }
 
 // Info implements locks.Engine.
 func (e *Engine) Info(ctx context.Context, id locks.ID) (locks.Info, error) {
-	r, err := e.do(ctx, &call{script: e.scripts.info, id: id, key: e.keys.record(id)})
+	r, err := e.alone(ctx, &call{script: e.scripts.Info, id: id, key: []byte(e.keys.record(id))})
 	var last, waiters, mode int64
 	if err == nil {
 		err = r.scan(&last, &waiters, &mode)
@@ -54,7 +66,7 @@ func (e *Engine) Scan(ctx context.Context, req locks.ScanRequest) (locks.Scanned
 	if count == 0 {
 		count = 10
 	}
-	r, err := e.do(ctx, &call{script: e.scripts.scan, key: e.keys.none(), timeless: true, args: []any{
+	r, err := e.alone(ctx, &call{script: e.scripts.Scan, key: []byte(e.keys.none()), args: []any{
 		strconv.FormatUint(req.Cursor, 10), e.keys.pattern(req.Match), count,
 	}})
 	var page locks.Scanned

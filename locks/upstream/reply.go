@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
@@ -32,22 +31,6 @@ func (r *reply) scan(dst ...any) error {
 
 func (r *reply) unexpected() error {
 	return unavailable(fmt.Errorf("the script's reply has the status %d", r.status))
-}
-
-// flag spells a bool for a script.
-func flag(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// token spells a claimed token for a script; empty: none.
-func token(t locks.Token) string {
-	if t == 0 {
-		return ""
-	}
-	return strconv.FormatInt(int64(t), 10)
 }
 
 // millis spells a TTL for a script, which writes no expiry as 0.

@@ -32,7 +32,7 @@ func before(t *testing.T, s *redistest.Server, timeout time.Duration) (*redistes
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
-	if err := e.Ready(context.Background()); err != nil {
+	if _, err := e.Check(context.Background(), "warm-up", 1); err != nil {
 		t.Fatal(err)
 	}
 	return p, e, direct

@@ -108,10 +108,10 @@ func (e *Engine) tendSome(visits []visit) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), tendTime)
 	defer cancel()
-	for i, o := range e.doAll(ctx, calls) {
-		v := visits[i]
+	e.sendAlone(ctx, calls...)
+	for i, v := range visits {
 		again := tendEvery
-		if missed, err := e.tended(v, o); err != nil {
+		if missed, err := e.tended(v, calls[i]); err != nil {
 			again = tendAgain
 		} else if missed {
 			again = 0 // others may have been missed too
@@ -121,7 +121,7 @@ func (e *Engine) tendSome(visits []visit) {
 }
 
 func (e *Engine) tendCall(v visit) *call {
-	c := &call{script: e.scripts.tend, id: v.room.id, key: e.keys.record(v.room.id)}
+	c := &call{script: e.scripts.Tend, id: v.room.id, key: []byte(e.keys.record(v.room.id))}
 	for _, w := range v.asked {
 		c.args = append(c.args, w.number[:])
 	}
@@ -130,13 +130,14 @@ func (e *Engine) tendCall(v visit) *call {
 
 // tended passes on what has become of the requests that were asked about. It
 // reports whether one of them had missed something.
-func (e *Engine) tended(v visit, o outcome) (missed bool, err error) {
-	if o.err != nil {
-		return false, o.err
+func (e *Engine) tended(v visit, c *call) (missed bool, err error) {
+	r, err := c.outcome()
+	if err != nil {
+		return false, err
 	}
 	for _, w := range v.asked {
 		var fate int64
-		if err := o.reply.scan(&fate); err != nil {
+		if err := r.scan(&fate); err != nil {
 			return missed, err
 		}
 		switch {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/upstream/redistest"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // These tests play requests with numbers of their own, as the server meets them
@@ -33,25 +34,28 @@ func newServer(t *testing.T) *server {
 	return &server{t, e, c}
 }
 
-func (s *server) run(c *call) reply {
+func (s *server) run(op interface{ Append([]byte) []byte }) reply {
 	s.t.Helper()
-	c.id, c.key, c.timeless = "a", s.e.keys.record("a"), true
-	r, err := s.e.send(context.Background(), c)
-	if err != nil {
-		s.t.Fatal(err)
+	c := new(call)
+	c.op = op.Append(c.about(s.e, "a"))
+	s.e.send(context.Background(), []*call{c})
+	if c.err != nil {
+		s.t.Fatal(c.err)
 	}
-	return r
+	return c.reply
 }
 
 func (s *server) acquire(number, doubted string, mode locks.Mode, owner string) reply {
 	s.t.Helper()
-	return s.run(&call{script: s.e.scripts.acquire, args: []any{number, doubted, int(mode), 0, 60_000, owner, "", 0}})
+	op := script.Acquire{Number: script.Number([]byte(number)), Shared: mode == locks.Shared, TTL: 60_000, Owner: owner}
+	copy(op.Doubted[:], doubted)
+	return s.run(op)
 }
 
 // undone undoes a request and wants the number of leases that ends.
 func (s *server) undone(number string, want int64) {
 	s.t.Helper()
-	if got := s.run(&call{script: s.e.scripts.undo, args: []any{number}}).fields[0]; got != want {
+	if got := s.run(script.Undo{Number: script.Number([]byte(number))}).fields[0]; got != want {
 		s.t.Errorf("the undo of %s ended %v leases, want %d", number, got, want)
 	}
 }
@@ -218,11 +222,7 @@ func TestLossOfSomeKeysBringsNoLeaseBack(t *testing.T) {
 // The time that a lease granted from the queue is given at first stands in two
 // places.
 func TestProvisionalTimeIsTheScripts(t *testing.T) {
-	text, err := sources.ReadFile("script/queue.lua")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := fmt.Sprintf("local PROVISIONAL = %d ", provisional.Microseconds()); !strings.Contains(string(text), want) {
-		t.Errorf("queue.lua lacks %q", want)
+	if want := fmt.Sprintf("local PROVISIONAL = %d ", provisional.Microseconds()); !strings.Contains(script.Load().Batch.Source, want) {
+		t.Errorf("the batch lacks %q", want)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // provisional is for how long a lease that was granted from the queue lasts
@@ -31,7 +32,7 @@ func (e *Engine) wait(ctx context.Context, req locks.AcquireRequest) (locks.Leas
 	first, cancel := context.WithTimeout(ctx, e.timeout)
 	e.listen(first) // before the request is in the queue: a grant to somebody who does not listen is lost
 	c := e.acquireCall(req, w.number, 0)
-	r, err := e.do(first, c)
+	r, err := e.ask(first, c)
 	cancel()
 	if err != nil {
 		return locks.Lease{}, fmt.Errorf("acquiring %q: %w", req.ID, err)
@@ -148,9 +149,10 @@ func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, 
 	if w.req.TTL > 0 && w.req.TTL <= provisional && what.expires != 0 {
 		return e.clock.at(time.Now()) < what.expires, nil
 	}
-	r, err := e.do(ctx, &call{
-		script: e.scripts.confirm, id: w.req.ID, key: e.keys.record(w.req.ID), args: []any{w.number[:], what.token},
-	})
+	op := script.Confirm{Number: w.number, Token: what.token}
+	c := new(call)
+	c.op = op.Append(c.about(e, w.req.ID))
+	r, err := e.ask(ctx, c)
 	switch {
 	case err != nil:
 		return false, err
@@ -173,8 +175,8 @@ func (e *Engine) enter(ctx context.Context, w *waiter) (lease locks.Lease, ended
 	}
 	c := e.acquireCall(w.req, w.number, w.place)
 	c.once = true
-	c.ended = nil // no doubt yet: the request is still there to see to it
-	r, err := e.do(ctx, c)
+	c.doubtful = false // not yet: the request is still there to see to it
+	r, err := e.ask(ctx, c)
 	e.noteCopies(w, c)
 	if err == nil {
 		var place int64
@@ -196,7 +198,7 @@ func (e *Engine) enter(ctx context.Context, w *waiter) (lease locks.Lease, ended
 func (e *Engine) leave(w *waiter, most time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), min(most, e.timeout)) // the caller's context may be over
 	defer cancel()
-	r, err := e.send(ctx, e.undoCall(w.req.ID, w.number))
+	r, err := e.undone(ctx, w.req.ID, w.number)
 	if err != nil || r.now <= w.unsure {
 		e.doubts.add(newDoubt(w.req, w.number, w.unsure))
 	}

@@ -36,7 +36,7 @@ func stoodByAt(t *testing.T, s *redistest.Server, ttl time.Duration) (e *Engine,
 	}
 	w = e.waiting.join(locks.AcquireRequest{ID: "a", Owner: "w", TTL: ttl, Wait: locks.Forever})
 	t.Cleanup(func() { e.waiting.part(w) })
-	r, err := e.do(t.Context(), e.acquireCall(w.req, w.number, 0))
+	r, err := e.ask(t.Context(), e.acquireCall(w.req, w.number, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestShortLeaseThatWasFoundLateIsConfirmed(t *testing.T) {
 	<-w.news // as if the message were lost
 	e.waiting.handledIn(w, 0)
 	v := visit{&room{id: "a"}, []*waiter{w}}
-	if _, err := e.tended(v, e.doAll(t.Context(), []*call{e.tendCall(v)})[0]); err != nil {
+	if _, err := e.tended(v, tendNow(t, e, v)); err != nil {
 		t.Fatal(err)
 	}
 	found := <-w.news
@@ -104,8 +104,8 @@ func TestOutsiderTakesNobodyOutAfterAStandstill(t *testing.T) {
 		if len(v.asked) > 0 {
 			by = e
 		}
-		if o := by.doAll(t.Context(), []*call{by.tendCall(v)})[0]; o.err != nil {
-			t.Fatal(o.err)
+		if c := tendNow(t, by, v); c.err != nil {
+			t.Fatal(c.err)
 		}
 		if i, err := e.Info(t.Context(), "a"); err != nil || i.Waiters != 1 {
 			t.Fatalf("%d requests wait, %v; want 1", i.Waiters, err)
@@ -121,19 +121,19 @@ func TestWhoWasForgivenNeedNotListenAtOnce(t *testing.T) {
 	other := openAt(t, s)
 	second := other.waiting.join(locks.AcquireRequest{ID: "a", TTL: time.Minute, Wait: locks.Forever})
 	t.Cleanup(func() { other.waiting.part(second) })
-	if _, err := other.do(t.Context(), other.acquireCall(second.req, second.number, 0)); err != nil {
+	if _, err := other.ask(t.Context(), other.acquireCall(second.req, second.number, 0)); err != nil {
 		t.Fatal(err)
 	}
 	s.SetClock(3500 * time.Millisecond) // for longer than candados may be silent
-	if o := other.doAll(t.Context(), []*call{other.tendCall(visit{&room{id: "a"}, []*waiter{second}})})[0]; o.err != nil {
-		t.Fatal(o.err)
+	if c := tendNow(t, other, visit{&room{id: "a"}, []*waiter{second}}); c.err != nil {
+		t.Fatal(c.err)
 	}
 	s.SetClock(3600 * time.Millisecond)
 	if _, err := other.Release(t.Context(), locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	v := visit{&room{id: "a"}, []*waiter{w}}
-	if _, err := e.tended(v, e.doAll(t.Context(), []*call{e.tendCall(v)})[0]); err != nil {
+	if _, err := e.tended(v, tendNow(t, e, v)); err != nil {
 		t.Fatal(err)
 	}
 	if what := <-w.news; what.kind != newsGranted || len(second.news) > 0 {
@@ -149,7 +149,7 @@ func TestDeadCandadosRequestsAreNotServedInTurn(t *testing.T) {
 	other := openAt(t, s)
 	req := locks.AcquireRequest{ID: "a", TTL: time.Minute, Wait: 10 * time.Millisecond}
 	for range 20 {
-		if _, err := dead.do(t.Context(), dead.acquireCall(locks.AcquireRequest{ID: "a", TTL: time.Minute}, newNumber(), 0)); err != nil {
+		if _, err := dead.ask(t.Context(), dead.acquireCall(locks.AcquireRequest{ID: "a", TTL: time.Minute}, newNumber(), 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -176,18 +176,18 @@ func TestWhoEntersIsNotTakenForSilent(t *testing.T) {
 	req := locks.AcquireRequest{ID: "a", TTL: time.Minute}
 	enter := func() number {
 		n := newNumber()
-		if r, err := other.do(t.Context(), other.acquireCall(req, n, 0)); err != nil || r.status != statusWaits {
+		if r, err := other.ask(t.Context(), other.acquireCall(req, n, 0)); err != nil || r.status != statusWaits {
 			t.Fatalf("a request enters with %+v, %v", r, err)
 		}
 		return n
 	}
 	tend := func(at time.Duration) {
 		s.SetClock(at)
-		if o := e.doAll(t.Context(), []*call{e.tendCall(visit{&room{id: "a"}, []*waiter{w}})})[0]; o.err != nil {
-			t.Fatal(o.err)
+		if c := tendNow(t, e, visit{&room{id: "a"}, []*waiter{w}}); c.err != nil {
+			t.Fatal(c.err)
 		}
 	}
-	if _, err := other.do(t.Context(), other.undoCall("a", enter())); err != nil {
+	if _, err := other.undone(t.Context(), "a", enter()); err != nil {
 		t.Fatal(err)
 	}
 	tend(1200 * time.Millisecond)
@@ -213,4 +213,11 @@ func TestNewsOfALeaseThatIsOverSendNothing(t *testing.T) {
 	if w.told {
 		t.Error("the request is not asked about any more")
 	}
+}
+
+// tendNow sends one visit, and returns its call.
+func tendNow(t *testing.T, e *Engine, v visit) *call {
+	c := e.tendCall(v)
+	e.sendAlone(t.Context(), c)
+	return c
 }

@@ -23,6 +23,7 @@ type Proxy struct {
 	conns  map[net.Conn]struct{}
 	ask    int           // requests to lose
 	lose   int           // replies to lose
+	torn   int           // bytes of a lost reply that pass all the same
 	lost   func()        // called when a reply has been lost, before its connection ends
 	hold   bool          // whether a lost reply's connection stays open, silent
 	muted  bool          // whether subscriptions hear nothing
@@ -59,6 +60,15 @@ func (p *Proxy) LoseRequests(n int) {
 	p.ask = n
 }
 
+// TearReply passes the first n bytes of the next reply on, and ends its
+// connection. Then it calls torn.
+func (p *Proxy) TearReply(n int, torn func()) {
+	p.set(1, torn, false)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.torn = n
+}
+
 // HoldReplies drops the next n replies and leaves their connections open, so
 // that the client waits in vain.
 func (p *Proxy) HoldReplies(n int) { p.set(n, nil, true) }
@@ -66,7 +76,7 @@ func (p *Proxy) HoldReplies(n int) { p.set(n, nil, true) }
 func (p *Proxy) set(n int, lost func(), hold bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lose, p.lost, p.hold = n, lost, hold
+	p.lose, p.lost, p.hold, p.torn = n, lost, hold, 0
 }
 
 // Mute lets no message through to subscribers, or lets them through again. Their
@@ -179,7 +189,10 @@ func (p *Proxy) serve(client net.Conn) {
 		if p.mute(&subscribed) {
 			continue
 		}
-		lose, lost, hold := p.take()
+		lose, lost, hold, torn := p.take()
+		if lose && torn > 0 {
+			_, _ = client.Write(buf[:min(n, torn)])
+		}
 		switch {
 		case !lose:
 			if _, err := client.Write(buf[:n]); err != nil {
@@ -219,14 +232,14 @@ func (r requests) Write(b []byte) (int, error) {
 }
 
 // take says what is to become of a reply.
-func (p *Proxy) take() (lose bool, lost func(), hold bool) {
+func (p *Proxy) take() (lose bool, lost func(), hold bool, torn int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lose == 0 {
-		return false, nil, false
+		return false, nil, false, 0
 	}
 	p.lose--
-	return true, p.lost, p.hold
+	return true, p.lost, p.hold, p.torn
 }
 
 func (p *Proxy) register(conns ...net.Conn) bool {

@@ -1,19 +1,21 @@
 -- Grants a lease, or says that the lock is held, or lets the request wait.
 --
--- ARGV[4]  request: 8 bytes that name this request; a re-send carries the same
--- ARGV[5]  doubted: the number of the same owner's earlier request, if that one got no answer; else empty
--- ARGV[6]  mode: 0 exclusive, 1 shared
--- ARGV[7]  limit: grant only below so many shared leases; 0: no limit
--- ARGV[8]  ttl: ms; 0: no expiry
--- ARGV[9]  owner; empty: anonymous
--- ARGV[10] place: empty: the request does not wait; 0: it does; else the place that it had in the queue and lost
--- ARGV[11] most: how many requests may wait
--- Returns  {1, now, token} granted, {0, now, last} held (also: another request of the owner waits in its place), {2, now, last, place}
---          it waits, {-2, now} owner holds in the other mode, {-4, now} no token is left, {-7, now} the queue is full; and news (queue.lua)
+-- op: request (8 bytes) names this request; a re-send carries the same
+--     doubted (8)        the number of the same owner's earlier request, if that one got no answer; else zeros
+--     mode (1)           0 exclusive, 1 shared
+--     limit (4)          grant only below so many shared leases; 0: no limit
+--     ttl (6)            ms; 0: no expiry
+--     place (7)          0: the request does not wait; 1: it does; else one more than the place that it had in the queue and lost
+--     owner              empty: anonymous
+-- Returns  the token, or {1, now, token}: granted; {0, now, last} held (also: another request of the owner waits in its place),
+--          {2, now, last, place} it waits, {-2, now} owner holds in the other mode, {-4, now} no token is left, {-7, now} the queue is
+--          full; and news (queue.lua)
 --
 -- Invariant: at most one live exclusive lease, and none beside live shared ones; tokens of a lock strictly increase; the
 -- request that was granted last is not granted again; nothing is granted past those who wait.
-local from, doubted, shared, span, who, place = ARGV[4], ARGV[5], ARGV[6] == '1', tonumber(ARGV[8]), ARGV[9], tonumber(ARGV[10])
+local from, doubted, mode, limit, span, place = struct.unpack('<xc8c8BI4I6I7', op)
+local shared, who = mode == 1, #op > 35 and string.sub(op, 36) or ''
+place = place > 0 and place - 1 or nil
 local till = span > 0 and now + span * 1000 or 0
 local again = who ~= '' and who == owner
 
@@ -29,19 +31,19 @@ if exclusive and (from == request or again or not place) or not exclusive and st
   elseif exclusive and place and place > 0 and confirmed then
     redis.call('DEL', key .. ':w')
     if queued then return {1, now, last, {expires}} end
-    return {1, now, last} -- somebody else has set its expiry since
+    return last -- somebody else has set its expiry since
   elseif not exclusive then
     if from == request and not (place and place > 0) then
       -- Granted before, and ended since: the copy of a request must not be granted twice.
       redis.call('DEL', key .. ':w')
-      return {1, now, last}
+      return last
     end
-    local next = math.max(last + 1, now, ARGV[2] + 1)
+    local next = math.max(last + 1, now, floor + 1)
     if next > 9007199254740991 then return {-4, now} end
     head, last, granted, request, owner = 0x41, next, math.floor(now / 1000), from, who
   end
   local packed = struct.pack(FORMAT, head, last, till, span, granted, request, ended, count) .. owner
-  if span > 0 then redis.call('SET', key, packed, 'PX', span + RETENTION) else redis.call('SET', key, packed) end
+  if span > 0 then redis.call('SET', key, packed, 'PX', text(span + RETENTION)) else redis.call('SET', key, packed) end
   if queued then return {1, now, last, {till}} end
-  return {1, now, last}
+  return last
 end

@@ -1,5 +1,4 @@
 -- Acquire where the lock is held shared, or to be held shared, or has a queue, or is to get one. It goes on from acquire.lua.
-local mode, limit = shared and 1 or 0, tonumber(ARGV[7])
 catch_up()
 
 local token = of_request(from) or of_owner(who)
@@ -31,7 +30,7 @@ elseif other then
   serve()
   return done({2, now, last, at})
 elseif queued or not admits(mode, limit) then
-  if place == 0 and redis.call('ZCARD', order) >= tonumber(ARGV[11]) then return done({-7, now}) end
+  if place == 0 and redis.call('ZCARD', order) >= most then return done({-7, now}) end
   local at = enter(from, place, mode, limit, span, who)
   if place > 0 then serve() end -- it may stand before the head now, and be content with less
   return done({2, now, last, at})

@@ -1,7 +1,8 @@
 -- Whether a token is a live lease's.
 --
--- ARGV[4]  token
--- Returns  {1, now, 1 or 0}
+-- op: token (7 bytes)
+-- Returns  1 or 0
 settle()
 redis.call('DEL', key .. ':w') -- an answer from reads alone must not come from a replica
-return {1, now, claimed(ARGV[4], '') and 1 or 0}
+local token = struct.unpack('<xI7', op)
+return token > 0 and claimed(token, '') and 1 or 0

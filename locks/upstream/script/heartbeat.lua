@@ -1,18 +1,20 @@
 -- Sets the claimed lease's TTL anew.
 --
--- ARGV[4]  token; empty: not by token
--- ARGV[5]  owner; empty: not by owner (both empty: the oldest anonymous lease)
--- ARGV[6]  ttl: ms; 0: no expiry; empty: the TTL that the lease was acquired with
--- Returns  {1, now, token, ttl, mode, owner} (ttl 0: no expiry; mode 0 exclusive, 1 shared), {0, now} the lock is free,
---          {-1, now} others hold it; and news (queue.lua)
+-- op: token (7 bytes)  0: not by token
+--     ttl (6)          one more than the ms; 1: no expiry; 0: the TTL that the lease was acquired with
+--     owner            empty: not by owner (nor by token: the oldest anonymous lease)
+-- Returns  {1, now, token, ttl, mode, owner} (ttl 0: no expiry; mode 0 exclusive, 1 shared); 0, or {0, now}: the lock is free;
+--          -1, or {-1, now}: others hold it; and news (queue.lua)
 --
 -- Invariant: a heartbeat never makes a lease, and never changes the TTL that a lease was acquired with.
-local by_token, by_owner, span = ARGV[4], ARGV[5], tonumber(ARGV[6])
+local by_token, span = struct.unpack('<xI7I6', op)
+local by_owner = string.sub(op, 15)
+span = span > 0 and span - 1 or nil
 
 if exclusive or state ~= 2 and not queued then
-  if not exclusive or by_token ~= '' and tonumber(by_token) ~= last or by_token == '' and by_owner ~= owner then
+  if not exclusive or by_token ~= 0 and by_token ~= last or by_token == 0 and by_owner ~= owner then
     redis.call('DEL', key .. ':w') -- an answer from reads alone must not come from a replica
-    return {exclusive and -1 or 0, now}
+    return exclusive and -1 or 0
   end
   span = span or ttl
   expires = span > 0 and now + span * 1000 or 0

@@ -80,7 +80,7 @@ end
 
 -- The token of the next lease; nil if there is none left.
 local function mint()
-  local token = math.max(last + 1, now, ARGV[2] + 1)
+  local token = math.max(last + 1, now, floor + 1)
   return token <= 9007199254740991 and token or nil
 end
 
@@ -103,12 +103,15 @@ local function of_owner(who)
   return state == 2 and redis.call('HGET', leases, 'o' .. who)
 end
 
--- The token of the live lease that a claim names: by token, by owner, or, if both are empty, the oldest anonymous one. Returns nil
+-- The token of the live lease that a claim names: by token (a number), by owner, or, if they are 0 and empty, the oldest anonymous one. Returns nil
 -- or false if there is none.
 local function claimed(by_token, by_owner)
-  if state == 1 then return (by_token ~= '' and tonumber(by_token) == last or by_token == '' and by_owner == owner) and digits(last) end
+  if state == 1 then return (by_token ~= 0 and by_token == last or by_token == 0 and by_owner == owner) and digits(last) end
   if state == 0 then return nil end
-  if by_token ~= '' then return redis.call('HEXISTS', leases, 't' .. by_token) == 1 and by_token end
+  if by_token ~= 0 then
+    by_token = digits(by_token)
+    return redis.call('HEXISTS', leases, 't' .. by_token) == 1 and by_token
+  end
   if by_owner ~= '' then return of_owner(by_owner) end
   return redis.call('ZRANGE', anonymous, 0, 0)[1]
 end

@@ -17,7 +17,7 @@ local PROVISIONAL = 4000000 -- µs that a granted lease lasts until its candado 
 local UNHEARD = 2000000     -- the same, if nobody listened: its candado tends the lock before that, or never
 local MOST = 256            -- waiters that one script serves: others want to use the server too
 local order, waiting, alive = key .. ':q', key .. ':n', key .. ':c'
-local self, news = ARGV[3], {0}
+local news = {0}
 
 -- Tells a candado. Returns whether it listens.
 local function tell(candado, kind, from, token, till)

@@ -1,23 +1,13 @@
--- The head of every script about one lock: it refuses a request that comes too late, and reads the lock's record.
+-- Reads a lock's record.
 --
--- KEYS[1]  the record
--- ARGV[1]  deadline: µs on this server's clock after which the request must not run; 0: none
--- ARGV[2]  floor: the highest token that the caller has seen
--- ARGV[3]  self: what the candado that calls is named among those whose requests wait
--- Returns  {-3, now} if the request is late; {-5, now} if the key holds something that is no record; else goes on
+-- Needs    key: the record's; now: µs
+-- Returns  {-5, now} if the key holds something that is no record; else goes on
 --
--- Defines  now (µs), key, the record's fields, exclusive (whether a live exclusive lease exists), queued (whether the lock has
---          a queue)
+-- Defines  the record's fields, exclusive (whether a live exclusive lease exists), queued (whether the lock has a queue)
 -- Invariant: a record expires not before its lock's last lease has been over for RETENTION ms.
 --
 -- There are no functions here and in what follows for exclusive locks: making a closure costs more than running it once.
-local RETENTION, FORMAT, SIZE = 60000, '<BI7I7I6I6c8c6I2', 43
-
-local key = KEYS[1]
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local deadline = tonumber(ARGV[1])
-if deadline > 0 and now > deadline then return {-3, now} end
+local RETENTION, FORMAT, SIZE = 60000, '<BI7I7I6I6c8c6I2', 43 -- the first in ms
 
 local head, last, expires, ttl, granted = 0x40, 0, 0, 0, 0
 local request, ended, count, owner = '\0\0\0\0\0\0\0\0', '\0\0\0\0\0\0', 0, ''
@@ -27,7 +17,7 @@ if raw then
   -- text of so many bytes is; what is not held exclusively has no expiry and no owner here.
   if #raw < SIZE then return {-5, now} end
   head, last, expires, ttl, granted, request, ended, count = struct.unpack(FORMAT, raw)
-  owner = string.sub(raw, SIZE + 1)
+  if #raw > SIZE then owner = string.sub(raw, SIZE + 1) end
   if head < 0x40 or head > 0x4f or head % 4 == 3 or last == 0 or last > 9007199254740991
     or head % 4 ~= 1 and (expires + ttl + granted > 0 or owner ~= '') then
     return {-5, now}

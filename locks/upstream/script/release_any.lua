@@ -2,12 +2,12 @@
 redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script go on once it has written
 catch_up()
 if from == ended then return done({1, now, count, holders}) end
-if sent > 0 and by_token ~= '' and not claimed(by_token, '') and tonumber(by_token) < last
+if sent > 0 and by_token ~= 0 and not claimed(by_token, '') and by_token < last
   and (state ~= 1 or (granted + 1) * 1000 > sent) then
   return done({-6, now}) -- the first copy may have ended it
 end
 if holders == 0 then return done({0, now}) end
-if sent > 0 and by_token == '' and (state == 2 or (granted + 1) * 1000 > sent) then return done({-6, now}) end
+if sent > 0 and by_token == 0 and (state == 2 or (granted + 1) * 1000 > sent) then return done({-6, now}) end
 local n = 1
 if force then
   n = holders

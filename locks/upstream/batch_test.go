@@ -1,0 +1,271 @@
+package upstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream"
+	"github.com/goodjobtech/candado/locks/upstream/redistest"
+)
+
+// scriptsRun returns how many scripts the server has run for clients.
+func scriptsRun(t *testing.T, s *redistest.Server) (n int) {
+	t.Helper()
+	stats := raw(t, s.Addr).InfoMap(context.Background(), "commandstats").Item("Commandstats", "cmdstat_evalsha")
+	if _, err := fmt.Sscanf(stats, "calls=%d", &n); err != nil {
+		t.Fatalf("%q: %v", stats, err)
+	}
+	return n
+}
+
+// each runs f n times at the same time, and returns when all have returned.
+func each(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
+}
+
+func TestRequestsGatherWhileOthersAreUnderWay(t *testing.T) {
+	const requests = 100
+	s, p, e, _ := behindProxy(t, 0)
+	before := scriptsRun(t, s)
+	p.Freeze()
+	thawed := time.AfterFunc(300*time.Millisecond, p.Thaw) // by then all have been asked
+	defer thawed.Stop()
+	each(requests, func(i int) {
+		if _, err := e.Acquire(context.Background(), request(locks.ID(fmt.Sprint(i)), "")); err != nil {
+			t.Error(err)
+		}
+	})
+	// Two went at once, one each; what had gathered behind them fits in one.
+	if n := scriptsRun(t, s) - before; n > 8 {
+		t.Errorf("%d requests took %d scripts", requests, n)
+	}
+}
+
+func TestWithBatchesOffEachRequestIsAScript(t *testing.T) {
+	s := redistest.Start(t)
+	e := openWith(t, upstream.Options{URL: s.URL(), Batch: 1})
+	acquire(t, e, request("warm-up", ""))
+	before := scriptsRun(t, s)
+	ops := make([]locks.Op, 20)
+	for i := range ops {
+		ops[i] = locks.Op{Acquire: request(locks.ID(fmt.Sprint(i)), "")}
+	}
+	e.Do(context.Background(), ops)
+	for i := range ops {
+		if ops[i].Err != nil {
+			t.Error(ops[i].Err)
+		}
+	}
+	if n := scriptsRun(t, s) - before; n != len(ops) {
+		t.Errorf("%d requests took %d scripts", len(ops), n)
+	}
+}
+
+func TestOperationOfABatchFailsAlone(t *testing.T) {
+	s := redistest.Start(t)
+	e, ctx := open(t, s.URL(), 0), context.Background()
+	acquire(t, e, request("held", "other"))
+	acquire(t, e, shared("shared", "me"))
+	s.Do("RPUSH candado:{foreign} x")
+	s.Do("SET candado:{torn}:h x") // of the wrong type
+	ops := []locks.Op{
+		{Acquire: request("a", "me")},
+		{Acquire: request("foreign", "me")},
+		{Acquire: request("held", "me")},
+		{Acquire: request("shared", "me")},
+		{Acquire: shared("torn", "me")},
+		{Kind: locks.OpRelease, Release: locks.ReleaseRequest{ID: "held", Claim: locks.Claim{Owner: "me"}}},
+		{Kind: locks.OpCheck, Check: locks.CheckRequest{ID: "foreign", Token: 1}},
+		{Acquire: request("b", "me")},
+		{Kind: locks.OpRelease, Release: locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Owner: "me"}}},
+	}
+	e.Do(ctx, ops)
+	for i, want := range []error{
+		nil, locks.ErrUnavailable, locks.ErrHeld, locks.ErrMode, nil, locks.ErrNotOwner, locks.ErrUnavailable, nil, nil,
+	} {
+		if !errors.Is(ops[i].Err, want) {
+			t.Errorf("operation %d: %v, want %v", i, ops[i].Err, want)
+		}
+	}
+	if text := fmt.Sprint(ops[1].Err); !strings.Contains(text, "candado:{foreign}") {
+		t.Errorf("the error %q does not name the key", text)
+	}
+	if info(t, e, "a").Held() || !info(t, e, "b").Held() {
+		t.Error("the others were not done")
+	}
+}
+
+// pipeline is operations whose outcome shows whether one of them was done twice:
+// on b and e one each, on the other locks several.
+func pipeline(t *testing.T, e locks.Engine) []locks.Op {
+	acquire(t, e, request("e", ""))
+	release := func(id locks.ID, owner locks.Owner) locks.Op {
+		return locks.Op{Kind: locks.OpRelease, Release: locks.ReleaseRequest{ID: id, Claim: locks.Claim{Owner: owner}}}
+	}
+	return []locks.Op{
+		{Acquire: request("a", "")}, release("a", ""), {Acquire: request("a", "me")},
+		{Acquire: shared("s", "")}, {Acquire: shared("s", "")}, release("s", ""), {Acquire: shared("s", "me")},
+		{Acquire: request("b", "")}, {Acquire: request("c", "me")},
+		{Kind: locks.OpHeartbeat, Heartbeat: locks.HeartbeatRequest{ID: "c", Claim: locks.Claim{Owner: "me"}, TTL: time.Hour}},
+		{Acquire: request("d", "")}, release("d", ""), release("e", ""),
+	}
+}
+
+// Of operations that follow each other on one lock no copy can be sent. Else each is
+// done, and once.
+func TestBatchThatWasTornIsDoneOnceOrUnknown(t *testing.T) {
+	for _, bytes := range []int{1, 5, 30, 50, 80, 120, 160, 200, 250} {
+		t.Run(fmt.Sprint(bytes), func(t *testing.T) {
+			_, p, e, direct := behindProxy(t, 0)
+			torn := false
+			ops := pipeline(t, direct)
+			p.TearReply(bytes, func() { torn = true })
+			e.Do(context.Background(), ops)
+			if !torn {
+				t.Fatal("the reply was whole")
+			}
+			for i := range ops {
+				op := &ops[i]
+				switch id := op.Acquire.ID + op.Release.ID + op.Heartbeat.ID; {
+				case id != "b" && id != "e":
+					if !errors.Is(op.Err, locks.ErrUnavailable) {
+						t.Errorf("operation %d: %v", i, op.Err)
+					}
+				case op.Err != nil || op.Kind == locks.OpRelease && op.Released.Ended != 1:
+					t.Errorf("operation %d: %+v, %v", i, op.Released, op.Err)
+				case op.Kind == locks.OpAcquire && info(t, direct, id).LastToken != op.Lease.Token:
+					t.Errorf("%q was granted again", id)
+				}
+			}
+			settled(t, e)
+			for id, holders := range map[locks.ID]int{"a": 0, "s": 0, "b": 1, "d": 0, "e": 0} {
+				if i := info(t, direct, id); len(i.Holders) != holders {
+					t.Errorf("%q has %d holders, want %d", id, len(i.Holders), holders)
+				}
+			}
+		})
+	}
+}
+
+func TestBatchWithoutAnAnswerIsUnknownAndUndone(t *testing.T) {
+	_, p, e, direct := behindProxy(t, 0)
+	ops := pipeline(t, direct)
+	p.LoseReplies(1000, nil)
+	e.Do(context.Background(), ops)
+	p.LoseReplies(0, nil)
+	for i := range ops {
+		if !errors.Is(ops[i].Err, locks.ErrUnavailable) {
+			t.Errorf("operation %d: %v", i, ops[i].Err)
+		}
+	}
+	settled(t, e)
+	for _, id := range []locks.ID{"a", "s", "b", "d", "e"} { // c was renewed: somebody may know of it
+		if i := info(t, direct, id); i.Held() {
+			t.Errorf("what nobody was told of is held: %+v", i)
+		}
+	}
+}
+
+func TestStalledUpstreamFailsAllThatGatherInTime(t *testing.T) {
+	const requests, timeout = 500, 500 * time.Millisecond
+	_, p, e, direct := behindProxy(t, timeout)
+	p.Freeze()
+	begin := time.Now()
+	each(requests, func(i int) {
+		_, err := e.Acquire(context.Background(), request(locks.ID(fmt.Sprint(i)), ""))
+		if took := time.Since(begin); !errors.Is(err, locks.ErrUnavailable) || took > 4*timeout {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+	p.Thaw()
+	settled(t, e)
+	for i := range requests {
+		if info(t, direct, locks.ID(fmt.Sprint(i))).Held() {
+			t.Errorf("%d is held", i)
+		}
+	}
+}
+
+func TestWhoHasLittleTimeDoesNotWaitForOthers(t *testing.T) {
+	_, p, e, _ := behindProxy(t, 3*time.Second)
+	p.Freeze()
+	defer p.Thaw()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for i := range 10 {
+		go func() { _, _ = e.Acquire(ctx, request(locks.ID(fmt.Sprint(i)), "")) }()
+	}
+	short, end := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer end()
+	begin := time.Now()
+	_, err := e.Acquire(short, request("a", ""))
+	if took := time.Since(begin); !errors.Is(err, locks.ErrUnavailable) || took > 2*time.Second {
+		t.Errorf("after %v: %v", took, err)
+	}
+}
+
+func TestNothingIsSentForAClientThatLeft(t *testing.T) {
+	const clients = 50
+	_, p, e, direct := behindProxy(t, 3*time.Second)
+	p.Freeze()
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(200*time.Millisecond, func() {
+		cancel()
+		p.Thaw()
+	})
+	var mu sync.Mutex
+	done := map[locks.ID]bool{}
+	each(clients, func(i int) {
+		id := locks.ID(fmt.Sprint(i))
+		_, err := e.Acquire(ctx, request(id, ""))
+		mu.Lock()
+		defer mu.Unlock()
+		done[id] = err == nil
+	})
+	granted := 0
+	for id, ok := range done {
+		if held := info(t, direct, id).Held(); held != ok {
+			t.Errorf("%q is held: %v; its client was told %v", id, held, ok)
+		}
+		if ok {
+			granted++
+		}
+	}
+	if granted > 2 { // which were on the way
+		t.Errorf("%d requests were sent for clients that had left", granted)
+	}
+}
+
+func TestWhatGathersIsBounded(t *testing.T) {
+	const clients, together = 300, 256
+	_, p, e, _ := behindProxy(t, time.Second)
+	p.Freeze()
+	time.AfterFunc(500*time.Millisecond, p.Thaw)
+	var mu sync.Mutex
+	busy := 0
+	each(clients, func(i int) {
+		ops := make([]locks.Op, together)
+		for n := range ops {
+			ops[n] = locks.Op{Kind: locks.OpCheck, Check: locks.CheckRequest{ID: "a", Token: 1}}
+		}
+		e.Do(context.Background(), ops)
+		mu.Lock()
+		defer mu.Unlock()
+		if errors.Is(ops[0].Err, locks.ErrBusy) {
+			busy++
+		}
+	})
+	if busy == 0 || busy > clients-1<<16/together {
+		t.Errorf("%d of %d were refused", busy, clients)
+	}
+}
