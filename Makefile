@@ -8,7 +8,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos lint fuzz build bench bench-handoff setup
+.PHONY: help run test chaos lint fuzz build bench bench-quick bench-handoff setup
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -35,9 +35,15 @@ fuzz: ## Run each fuzz target for FUZZTIME (20s)
 build: ## Build the static binary bin/candado
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/candado ./cmd/candado
 
-bench: ## Compare candado with the Redis it can stand on (CLIENTS PIPELINE REQUESTS ROUNDS)
-	bench/redis-benchmark.sh
+bench: bin/bench ## Measure all, report in bench/results (ARGS='-sections pairs'; REFERENCE=1: in bench/reference)
+	bin/bench $(if $(REFERENCE),-out bench/reference) $(ARGS)
 
-bench-handoff: ## Compare how one hot lock is handed on: candado, other libraries, a mutex (ARGS='-quick')
-	$(GO) build -C bench -o ../bin/bench-handoff ./handoff
-	bin/bench-handoff $(ARGS)
+bench-quick: bin/bench ## The same within two minutes: whether all works, and roughly how fast
+	bin/bench -quick $(ARGS)
+
+bench-handoff: bin/bench ## Measure only how one hot lock is handed on (ARGS='-workers 64 -hold 5ms')
+	bin/bench -sections handoff $(ARGS)
+
+.PHONY: bin/bench
+bin/bench:
+	$(GO) build -C bench -o ../bin/bench ./run

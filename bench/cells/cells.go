@@ -7,6 +7,7 @@ package cells
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -93,9 +94,12 @@ type Turn struct {
 }
 
 // Take lets the cells take their turns in every round, and returns them in the
-// order of the turns, not yet summarized. It returns an error only if ctx has
-// ended.
+// order of the turns, not yet summarized. It returns an error only if there are
+// none, or ctx has ended.
 func Take(ctx context.Context, rounds int, turns []Turn, progress func(string), outcome func(Figures) string) ([]*Cell, error) {
+	if len(turns) == 0 {
+		return nil, errors.New("no contender of that name takes part")
+	}
 	cells := make([]*Cell, len(turns))
 	for i, t := range turns {
 		cells[i] = &Cell{Contender: t.Contender, Load: t.Load, Params: t.Params}

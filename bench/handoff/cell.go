@@ -1,10 +1,11 @@
-package main
+package handoff
 
 import (
 	"context"
 	"errors"
 	"time"
 
+	"github.com/goodjobtech/candado/bench/cells"
 	"github.com/goodjobtech/candado/bench/contend"
 	"github.com/goodjobtech/candado/bench/server"
 )
@@ -60,12 +61,8 @@ type measurement struct {
 	runners       []*runner
 }
 
-// Round is what is known of one entrant under one load after one measurement.
-type Round struct {
-	Figures  Figures            `json:"figures,omitempty"`
-	Commands map[string]float64 `json:"redis_commands,omitempty"` // by name, per acquisition
-	Fault    string             `json:"fault,omitempty"`          // if there is one, nothing else counts
-}
+// Round is that of all sections.
+type Round = cells.Round
 
 // measure lets an entrant contend for a lock of that name. It returns an error,
 // and no figures, if any reply was wrong or anybody waited in vain.

@@ -1,4 +1,4 @@
-package main
+package handoff
 
 import (
 	"context"
@@ -78,7 +78,7 @@ func TestFiguresOfAFairLock(t *testing.T) {
 	for name, want := range map[Figure]float64{
 		rate: 1000, handoffMedian: 0, changeP99: 0, waitMedian: 9000, waitLongest: 9000, unfairness: 1, takenAgain: 0, without: 0,
 	} {
-		if got := r.Figures.get(name); !(got >= want*0.98-0.1 && got <= want*1.02+0.1) {
+		if got := r.Figures.Get(name); !(got >= want*0.98-0.1 && got <= want*1.02+0.1) {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}

@@ -1,19 +1,21 @@
-package main
+// Package handoff is the section that measures one hot lock: how fast, how
+// evenly and at what cost it goes from one holder to the next, by candado, by
+// other libraries on the same Redis, and by a mutex.
+package handoff
 
 import (
 	"errors"
-	"math"
 	"time"
 
+	"github.com/goodjobtech/candado/bench/cells"
 	"github.com/goodjobtech/candado/bench/stats"
 )
 
-// Figure names one number that is measured, as the results call it. Times are
-// in microseconds, unless the name says otherwise.
-type Figure string
-
-// Figures are the numbers of one round. One that does not apply is missing.
-type Figures map[Figure]float64
+// Figure and Figures are those of all sections.
+type (
+	Figure  = cells.Figure
+	Figures = cells.Figures
+)
 
 const (
 	rate           Figure = "acquisitions_per_s"
@@ -26,11 +28,13 @@ const (
 	changeP99      Figure = "handoff_to_another_p99_us"
 	waitMedian     Figure = "wait_p50_us"
 	waitP99        Figure = "wait_p99_us"
-	waitLongest    Figure = "wait_max_us"       // of those that had not ended, what had passed
-	unfairness     Figure = "wait_max_to_p50"   // longest wait over median wait
-	takenAgain     Figure = "taken_again_share" // acquisitions by the one who had just released
-	without        Figure = "workers_without"   // workers that never got the lock in the time measured
+	waitLongest    Figure = "wait_max_us"              // of those that had not ended, what had passed
+	unfairness     Figure = "wait_max_to_p50"          // longest wait over median wait
+	takenAgain     Figure = "taken_again_share"        // acquisitions by the one who had just released
+	without        Figure = "workers_without"          // workers that never got the lock in the time measured
+	shorter        Figure = "redsync_wait_max_to_this" // how many times longer redsync's longest wait was
 	commands       Figure = "redis_commands_per_acquisition"
+	inside         Figure = "redis_commands_in_scripts_per_acquisition"
 	scripts        Figure = "redis_scripts_per_acquisition"
 	cpuCandado     Figure = "cpu_candado_s_per_1000"
 	cpuRedis       Figure = "cpu_redis_s_per_1000"
@@ -72,32 +76,18 @@ func (m measurement) figures(e *entrant) (Figures, error) {
 	if changes.Count() > 0 {
 		f[changeMedian], f[changeP99] = micros(changes.Quantile(0.5)), micros(changes.Quantile(0.99))
 	}
-	f.set(unfairness, stats.Ratio(micros(longest), f[waitMedian]))
+	f.Set(unfairness, stats.Ratio(micros(longest), f[waitMedian]))
 	if e.redis != nil {
 		calls := m.after.calls.Since(m.before.calls)
 		f[commands] = float64(calls.Total()) / n
 		f[scripts] = float64(calls.Scripts()) / n
+		f[inside] = f[commands] - f[scripts]
 		f[cpuRedis] = (m.after.redis - m.before.redis).Seconds() / n * 1000
 	}
 	if len(e.candados) > 0 {
 		f[cpuCandado] = (m.after.candado - m.before.candado).Seconds() / n * 1000
 	}
 	return f, nil
-}
-
-// set keeps a figure, if it has a value.
-func (f Figures) set(name Figure, value float64) {
-	if !math.IsNaN(value) {
-		f[name] = value
-	}
-}
-
-// get returns a figure; NaN if it is missing.
-func (f Figures) get(name Figure) float64 {
-	if v, ok := f[name]; ok {
-		return v
-	}
-	return math.NaN()
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -1,27 +1,26 @@
-package main
+package handoff
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/goodjobtech/candado/bench/cells"
 	"github.com/goodjobtech/candado/bench/contend"
+	"github.com/goodjobtech/candado/bench/report"
 	"github.com/goodjobtech/candado/bench/server"
 )
 
-// Cell is one entrant under one load, over all rounds.
-type Cell struct {
-	Contender string  `json:"contender"`
-	Workers   int     `json:"workers"`
-	HoldMS    float64 `json:"hold_ms"`
-	Rounds    []Round `json:"rounds"`
+// The names of the contenders that others are compared with, or that have goals.
+const (
+	mutex    = "mutex"
+	redsync  = "redsync"
+	embedded = "candado embedded"
+	onRedis  = "candado on Redis"
+)
 
-	Summary map[Figure]Summary `json:"summary,omitempty"` // none if a round has a fault
-}
-
-// field is the servers that run for the benchmark.
+// field is the servers that run for the section.
 type field struct {
 	redis     *server.Redis
 	embedded  *server.Process
@@ -33,11 +32,11 @@ func (f *field) open(ctx context.Context, binary, dir string) (err error) {
 	if f.redis, err = server.StartRedis(ctx, dir); err != nil {
 		return err
 	}
-	if f.embedded, err = server.StartCandado(ctx, binary, dir, "embedded"); err != nil {
+	if f.embedded, err = server.StartCandado(ctx, binary, dir, "handoff-embedded"); err != nil {
 		return err
 	}
 	for i := range f.upstreams {
-		name := fmt.Sprintf("upstream-%d", i+1)
+		name := fmt.Sprintf("handoff-upstream-%d", i+1)
 		if f.upstreams[i], err = server.StartCandado(ctx, binary, dir, name, "--upstream", "redis://"+f.redis.Addr); err != nil {
 			return err
 		}
@@ -58,94 +57,136 @@ func (f *field) close() {
 }
 
 // entrants returns who takes part, in the order of their turns.
-func (f *field) entrants() []*entrant {
+func (f *field) entrants(p report.Plan) []*entrant {
 	a, b := f.upstreams[0], f.upstreams[1]
-	return []*entrant{
+	all := []*entrant{
 		{Contender: contend.Mutex()},
-		{Contender: contend.Candado("candado embedded", f.embedded.Addr), candados: []*server.Process{f.embedded}},
-		{Contender: contend.Candado("candado on Redis", a.Addr), candados: []*server.Process{a}, redis: f.redis},
+		{Contender: contend.Candado(embedded, f.embedded.Addr), candados: []*server.Process{f.embedded}},
+		{Contender: contend.Candado(onRedis, a.Addr), candados: []*server.Process{a}, redis: f.redis},
 		{Contender: contend.Candado("two candados on Redis", a.Addr, b.Addr), candados: []*server.Process{a, b}, redis: f.redis},
 		{Contender: contend.Redsync(f.redis.Addr), redis: f.redis},
 		{Contender: contend.Redislock(f.redis.Addr), redis: f.redis},
 		{Contender: contend.Rueidislock(f.redis.Addr), redis: f.redis},
 	}
+	return slices.DeleteFunc(all, func(e *entrant) bool { return !slices.Contains(p.Only, e.Name) })
 }
 
-// plan is which measurements are made.
-type plan struct {
-	Workers []int           `json:"workers"`
-	Holds   []time.Duration `json:"holds_ns"`
-	Rounds  int             `json:"rounds"`
-	Length  time.Duration   `json:"length_ns"`
-	Warmup  time.Duration   `json:"warmup_ns"`
+// everybody are the names of all contenders; those that have goals, or that
+// goals are measured by, are enough for a quick run.
+var (
+	everybody = []string{mutex, embedded, onRedis, "two candados on Redis", redsync, "redislock", "rueidislock"}
+	essential = []string{mutex, embedded, onRedis, redsync}
+)
+
+// Part is the section.
+func Part() report.Part {
+	return report.Part{Name: "handoff", Expected: expected, Run: run}
+}
+
+// plan completes what the harness has left open.
+func plan(p report.Plan) report.Plan {
+	rounds, length, warmup := 5, 1500*time.Millisecond, 200*time.Millisecond
+	who, holds := everybody, []time.Duration{0, time.Millisecond}
+	if p.Quick {
+		rounds, length, warmup = 3, 600*time.Millisecond, 100*time.Millisecond
+		who, holds = essential, []time.Duration{time.Millisecond}
+	}
+	if p.Length == 0 {
+		p.Length, p.Warmup = length, warmup
+	}
+	if p.Rounds == 0 {
+		p.Rounds = rounds
+	}
+	if len(p.Only) == 0 {
+		p.Only = who
+	}
+	if len(p.Workers) == 0 {
+		p.Workers = []int{32, 256}
+	}
+	if len(p.Holds) == 0 {
+		p.Holds = holds
+	}
+	return p
 }
 
 // perMeasurement is about what each takes beyond its length and warm-up.
 const perMeasurement = 200 * time.Millisecond
 
-// expected returns about how long the plan takes.
-func (p plan) expected(entrants int) time.Duration {
-	return time.Duration(p.Rounds*len(p.Workers)*len(p.Holds)*entrants) * (p.Warmup + p.Length + perMeasurement)
+// length returns how long to measure a contender. A wait that has not ended is
+// no longer than the measurement: to tell whether redsync's longest is so many
+// times a queue's, the measurement has to be longer than that.
+func length(p report.Plan, contender string, l load) time.Duration {
+	if p.Quick || !slices.Contains([]string{embedded, onRedis, redsync}, contender) {
+		return p.Length
+	}
+	turn := l.hold + l.hold/3 // with what a hand-off takes
+	return max(p.Length, stretchShorter*time.Duration(l.workers)*turn)
 }
 
-// run makes the measurements: within a round, and for each load, the entrants
-// take turns, so that each is compared with what the others did just before and
-// after. A fault is noted in its cell, and the others go on.
-func (p plan) run(ctx context.Context, entrants []*entrant, progress func(string)) ([]*Cell, error) {
-	var cells []*Cell
-	for round := 1; round <= p.Rounds; round++ {
-		place := 0
-		for _, workers := range p.Workers {
-			for _, hold := range p.Holds {
-				for _, e := range entrants {
-					if round == 1 {
-						cells = append(cells, &Cell{Contender: e.Name, Workers: workers, HoldMS: hold.Seconds() * 1000})
-					}
-					c := cells[place]
-					place++
-					id := fmt.Sprintf("handoff:%d:%d", round, place) // a fresh lock: nothing is left of the last measurement
-					r, err := e.measure(ctx, id, load{workers, hold}, p.Warmup, p.Length)
-					if ctx.Err() != nil {
-						return nil, context.Cause(ctx)
-					}
-					if err != nil {
-						r.Fault = err.Error()
-					}
-					c.Rounds = append(c.Rounds, r)
-					progress(fmt.Sprintf("round %d/%d, %s: %s", round, p.Rounds, c.name(), r.outcome()))
-				}
+func expected(p report.Plan) time.Duration {
+	p = plan(p)
+	total := time.Second
+	for _, workers := range p.Workers {
+		for _, hold := range p.Holds {
+			for _, who := range p.Only {
+				total += time.Duration(p.Rounds) * (p.Warmup + length(p, who, load{workers, hold}) + perMeasurement)
 			}
 		}
 	}
-	compare(cells)
-	return cells, faults(cells)
+	return total
 }
 
-func (c *Cell) name() string {
-	return fmt.Sprintf("%d workers, %g ms, %s", c.Workers, c.HoldMS, c.Contender)
-}
-
-func (r Round) outcome() string {
-	if r.Fault != "" {
-		return "FAILED: " + r.Fault
+func run(ctx context.Context, env *report.Env) (*report.Section, error) {
+	var f field
+	defer f.close()
+	if err := f.open(ctx, env.Candado, env.Dir); err != nil {
+		return nil, err
 	}
-	return fmt.Sprintf("%.0f/s, longest wait %s", r.Figures[rate], inUnits(r.Figures[waitLongest]))
-}
-
-// failed reports whether any round of the cell has a fault.
-func (c *Cell) failed() bool {
-	return slices.ContainsFunc(c.Rounds, func(r Round) bool { return r.Fault != "" })
-}
-
-// faults returns an error if a cell failed.
-func faults(cells []*Cell) error {
-	var errs []error
-	for _, c := range cells {
-		for i, r := range c.Rounds {
-			if r.Fault != "" {
-				errs = append(errs, fmt.Errorf("%s, round %d: %s", c.name(), i+1, r.Fault))
+	p := plan(env.Plan)
+	entrants := f.entrants(p)
+	var turns []cells.Turn
+	for _, workers := range p.Workers {
+		for _, hold := range p.Holds {
+			for _, e := range entrants {
+				l := load{workers, hold}
+				turns = append(turns, cells.Turn{
+					Contender: e.Name, Load: l.name(),
+					Params: map[string]float64{"workers": float64(workers), "hold_ms": hold.Seconds() * 1000},
+					Measure: func(ctx context.Context, round int) (Round, error) {
+						id := fmt.Sprintf("handoff:%d:%d:%v:%s", round, workers, hold, e.Name) // a fresh lock: nothing is left of the last measurement
+						return e.measure(ctx, id, l, p.Warmup, length(p, e.Name, l))
+					},
+				})
 			}
 		}
 	}
-	return errors.Join(errs...)
+	all, err := cells.Take(ctx, p.Rounds, turns, env.Progress, outcome)
+	if err != nil {
+		return nil, err
+	}
+	relate(all)
+	return section(all, p), nil
+}
+
+func (l load) name() string {
+	return fmt.Sprintf("%d workers, critical section of %g ms", l.workers, l.hold.Seconds()*1000)
+}
+
+func outcome(f Figures) string {
+	return fmt.Sprintf("%.0f/s, longest wait %s", f[rate], report.Micros(f[waitLongest]))
+}
+
+// relate adds the ratios to all rounds, and condenses them.
+func relate(all []*cells.Cell) {
+	cells.Relate(all, ofMutex, rate, mutex)
+	cells.Relate(all, ofRedsync, rate, redsync)
+	cells.Relate(all, shorter, waitLongest, redsync)
+	for _, c := range all {
+		for _, r := range c.Rounds {
+			if v, ok := r.Figures[shorter]; ok {
+				r.Figures[shorter] = 1 / v // it is this wait to redsync's so far
+			}
+		}
+		c.Summarize()
+	}
 }

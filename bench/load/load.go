@@ -5,7 +5,6 @@ package load
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -51,7 +50,7 @@ type Load struct {
 type Result struct {
 	Length     time.Duration
 	Operations int64           // each is one reply
-	Latency    stats.Histogram // from before a request is sent until its last reply is judged
+	Latency    stats.Histogram // from before a request is sent until its last reply is judged, if that was in the time measured
 	Used       server.Usage
 }
 
@@ -72,7 +71,8 @@ func (l Load) Run(ctx context.Context) (*Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var phase atomic.Int32
-	clients, err := l.connect(ctx, &phase)
+	seen := make(chan struct{}, 1)
+	clients, err := l.connect(ctx, &phase, seen)
 	closeAll := sync.OnceFunc(func() {
 		for _, c := range clients {
 			_ = c.conn.Close() // all was said, or it failed
@@ -92,7 +92,7 @@ func (l Load) Run(ctx context.Context) (*Result, error) {
 			}
 		})
 	}
-	r, err := l.watch(ctx, &phase)
+	r, err := l.watch(ctx, &phase, seen)
 	running.Wait()
 	if cause := context.Cause(ctx); cause != nil {
 		return nil, cause
@@ -104,14 +104,12 @@ func (l Load) Run(ctx context.Context) (*Result, error) {
 		r.Operations += c.operations
 		r.Latency.Merge(&c.latency)
 	}
-	if r.Operations == 0 {
-		return nil, errors.New("no reply came in the time measured")
-	}
 	return r, nil
 }
 
-// watch lets the clients warm up, measures, and tells them to stop.
-func (l Load) watch(ctx context.Context, phase *atomic.Int32) (*Result, error) {
+// watch lets the clients warm up, measures, and tells them to stop. It measures
+// for longer where nothing was seen so far.
+func (l Load) watch(ctx context.Context, phase *atomic.Int32, seen <-chan struct{}) (*Result, error) {
 	defer phase.Store(stopping)
 	if !sleep(ctx, l.Warmup) {
 		return nil, context.Cause(ctx)
@@ -123,6 +121,10 @@ func (l Load) watch(ctx context.Context, phase *atomic.Int32) (*Result, error) {
 	began := time.Now()
 	phase.Store(measuring)
 	slept := sleep(ctx, l.Length)
+	select {
+	case <-seen:
+	case <-ctx.Done(): // the latest when the clients have waited for too long
+	}
 	phase.Store(stopping)
 	r := &Result{Length: time.Since(began)}
 	if !slept {
@@ -147,6 +149,7 @@ type client struct {
 	conn     net.Conn
 	dialogue Dialogue
 	phase    *atomic.Int32
+	seen     chan<- struct{} // takes one when the first latency was recorded
 	buf      []byte
 	from, to int // what of buf has arrived and was not judged
 
@@ -156,7 +159,7 @@ type client struct {
 
 // connect opens all connections. It returns those that are open also with an
 // error.
-func (l Load) connect(ctx context.Context, phase *atomic.Int32) ([]*client, error) {
+func (l Load) connect(ctx context.Context, phase *atomic.Int32, seen chan<- struct{}) ([]*client, error) {
 	var dialer net.Dialer
 	clients := make([]*client, 0, l.Clients)
 	for i := range l.Clients {
@@ -164,7 +167,7 @@ func (l Load) connect(ctx context.Context, phase *atomic.Int32) ([]*client, erro
 		if err != nil {
 			return clients, fmt.Errorf("connecting client %d: %w", i+1, err)
 		}
-		c := &client{conn: conn, phase: phase, buf: make([]byte, 8<<10)}
+		c := &client{conn: conn, phase: phase, seen: seen, buf: make([]byte, 8<<10)}
 		clients = append(clients, c)
 		if err := conn.SetDeadline(time.Now().Add(grace)); err != nil {
 			return clients, err
@@ -211,17 +214,30 @@ func (c *client) run() error {
 			if err := c.reply(); err != nil {
 				return err
 			}
+			if c.phase.Load() == measuring {
+				c.operations++
+			}
 		}
 		took := time.Since(began)
 		if c.phase.Load() == measuring {
-			c.operations += int64(replies)
-			c.latency.Record(took)
+			c.record(took)
 		}
 	}
 	if c.from != c.to {
 		return fmt.Errorf("more came than was asked for: %q", c.buf[c.from:c.to])
 	}
 	return nil
+}
+
+// record takes the time of what was sent in one write.
+func (c *client) record(took time.Duration) {
+	c.latency.Record(took)
+	if c.latency.Count() == 1 {
+		select {
+		case c.seen <- struct{}{}:
+		default: // another client was first
+		}
+	}
 }
 
 // reply takes one reply.

@@ -10,8 +10,11 @@ import (
 // command is one request in RESP.
 type command struct {
 	bytes   []byte
-	numbers []int // where numbers of eight bytes stand that have to be new each time
+	numbers []span // where numbers stand that have to be new each time
 }
+
+// span is a part of a command, of at most eight bytes.
+type span struct{ at, size int }
 
 // words makes a command.
 func words(parts ...string) command {
@@ -66,8 +69,8 @@ func newDialogue(v *verbs, ids []string, pipeline int) *dialogue {
 	b := batch{}
 	for _, id := range ids {
 		for _, c := range []command{v.acquire(id), v.release(id)} {
-			for _, at := range c.numbers {
-				b.numbers = append(b.numbers, len(b.bytes)+at)
+			for _, n := range c.numbers {
+				b.numbers = append(b.numbers, span{len(b.bytes) + n.at, n.size})
 			}
 			b.bytes = append(b.bytes, c.bytes...)
 			if b.size++; b.size == pipeline {
@@ -87,8 +90,10 @@ func (d *dialogue) Next() ([]byte, int) {
 	if d.next++; d.next == len(d.batches) {
 		d.next = 0
 	}
-	for _, at := range b.numbers {
-		binary.LittleEndian.PutUint64(b.bytes[at:], d.numbers.Uint64())
+	var number [8]byte
+	for _, n := range b.numbers {
+		binary.LittleEndian.PutUint64(number[:], d.numbers.Uint64())
+		copy(b.bytes[n.at:n.at+n.size], number[:])
 	}
 	return b.bytes, b.size
 }

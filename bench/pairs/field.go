@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goodjobtech/candado/bench/report"
@@ -12,7 +13,7 @@ import (
 )
 
 // ttl is how long a lease lasts, in ms: never the end of one here.
-const ttl = "600000"
+const ttl = 600_000
 
 // The names of the contenders.
 const (
@@ -55,7 +56,7 @@ func (f *field) open(ctx context.Context, env *report.Env) (err error) {
 	if f.redis, err = server.StartRedis(ctx, env.Dir); err != nil {
 		return err
 	}
-	direct, err := evalsha(ctx, env.Root, f.redis)
+	direct, err := evalsha(ctx, f.redis)
 	if err != nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func (f *field) close() {
 // lockVerbs are those of candado.
 func lockVerbs() *verbs {
 	return &verbs{
-		acquire: func(id string) command { return words("LOCK.ACQUIRE", id, "PX", ttl) },
+		acquire: func(id string) command { return words("LOCK.ACQUIRE", id, "PX", strconv.Itoa(ttl)) },
 		release: func(id string) command { return words("LOCK.RELEASE", id) },
 		granted: func(r *reply) (int64, bool) { return r.n, r.kind == ':' },
 		freed:   func(r *reply) bool { return r.kind == ':' && r.n == 1 },
@@ -147,7 +148,7 @@ func lockVerbs() *verbs {
 // setAndDel are the commands of Redis that come nearest to a lock.
 func setAndDel() *verbs {
 	return &verbs{
-		acquire: func(id string) command { return words("SET", id, "owner", "NX", "PX", ttl) },
+		acquire: func(id string) command { return words("SET", id, "owner", "NX", "PX", strconv.Itoa(ttl)) },
 		release: func(id string) command { return words("DEL", id) },
 		granted: func(r *reply) (int64, bool) { return 1, r.kind == '+' && string(r.text) == "OK" },
 		freed:   func(r *reply) bool { return r.kind == ':' && r.n == 1 },

@@ -1,64 +1,54 @@
 package pairs
 
-// This file alone knows candado's scripts: it calls them as candado does, but
-// directly, which is the least that a candado on Redis could cost.
+// This file alone knows candado's scripts: it calls them as candado does, one
+// operation at a time, but directly, which is the least that a candado on Redis
+// could cost without doing several at once.
 
 import (
+	"bytes"
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/goodjobtech/candado/bench/server"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // evalsha returns the verbs that call candado's scripts, after loading them.
-func evalsha(ctx context.Context, root string, r *server.Redis) (*verbs, error) {
-	acquire, err := loadScript(ctx, root, r, "record", "acquire", "leases", "queue", "acquire_any")
+func evalsha(ctx context.Context, r *server.Redis) (*verbs, error) {
+	sha, err := r.LoadScript(ctx, script.Load().Batch.Source)
 	if err != nil {
 		return nil, err
 	}
-	release, err := loadScript(ctx, root, r, "record", "release", "leases", "queue", "release_any")
-	if err != nil {
-		return nil, err
+	call := func(id string, op []byte) command {
+		const self = "8 bytes." // names the candado that calls
+		// one key; deadline, floor, self, most, operation
+		return numbered("EVALSHA", sha, "1", "candado:{"+id+"}", "0", "0", self, "10000", string(op))
 	}
-	const self = "8 bytes." // names the candado that calls
+	acquire := script.Acquire{Number: script.Number([]byte(marker)), TTL: ttl}.Append(nil)
+	release := script.Release{Number: script.Number([]byte(marker))}.Append(nil)
 	return &verbs{
-		acquire: func(id string) command {
-			// deadline, floor, self, request, doubted, mode, limit, ttl, owner, place, most
-			return numbered("EVALSHA", acquire, "1", "candado:{"+id+"}", "0", "0", self, number, "", "0", "0", ttl, "", "", "10000")
-		},
-		release: func(id string) command {
-			// deadline, floor, self, request, token, owner, force, sent, untold
-			return numbered("EVALSHA", release, "1", "candado:{"+id+"}", "0", "0", self, number, "", "", "0", "0", "0")
-		},
-		// status, now, token; status, now, leases ended, holders left
+		acquire: func(id string) command { return call(id, acquire) },
+		release: func(id string) command { return call(id, release) },
+		// 1, now, and what the operation came to: the token; 1 for a lease ended and none left
 		granted: func(r *reply) (int64, bool) { return r.items[2], r.kind == '*' && r.n == 3 && r.items[0] == 1 },
-		freed: func(r *reply) bool {
-			return r.kind == '*' && r.n == 4 && r.items[0] == 1 && r.items[2] == 1 && r.items[3] == 0
-		},
-		fenced: true,
+		freed:   func(r *reply) bool { return r.kind == '*' && r.n == 3 && r.items[0] == 1 && r.items[2] == 1 },
+		fenced:  true,
 	}, nil
 }
 
-// number stands where the number of the request is to be put.
-const number = "\x00number\x00"
+// marker stands where the number of the request is to be put. A release takes
+// only the first bytes of it.
+const marker = "\x00number\x00"
 
+const numberInRelease = 6
+
+// numbered makes a command that has a number in it.
 func numbered(parts ...string) command {
 	c := words(parts...)
-	c.numbers = []int{strings.Index(string(c.bytes), number)}
-	return c
-}
-
-func loadScript(ctx context.Context, root string, r *server.Redis, files ...string) (sha string, err error) {
-	var source strings.Builder
-	for _, f := range files {
-		text, err := os.ReadFile(filepath.Join(root, "locks", "upstream", "script", f+".lua"))
-		if err != nil {
-			return "", fmt.Errorf("reading candado's scripts: %w", err)
+	for _, size := range []int{len(marker), numberInRelease} {
+		if at := bytes.Index(c.bytes, []byte(marker[:size])); at >= 0 {
+			c.numbers = []span{{at, size}}
+			return c
 		}
-		source.Write(text)
 	}
-	return r.LoadScript(ctx, source.String())
+	panic("the command has no number")
 }

@@ -41,9 +41,10 @@ func (r *Report) Faults() error {
 	return errors.Join(errs...)
 }
 
-// Save writes report.md, report.json and the plots into a directory.
+// Save writes report.md, report.json and the plots into a directory. The plots
+// of a report that was there before are removed.
 func (r *Report) Save(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o755), removePlots(dir)); err != nil {
 		return err
 	}
 	data, err := json.MarshalIndent(r, "", " ")
@@ -62,6 +63,18 @@ func (r *Report) Save(dir string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// removePlots removes the plots of a report, and nothing where there is none.
+func removePlots(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "report.json")); err != nil {
+		return nil
+	}
+	old, err := filepath.Glob(filepath.Join(dir, "*.svg"))
+	for _, path := range old {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 // file returns the name of a plot's file.

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goodjobtech/candado/bench/handoff"
 	"github.com/goodjobtech/candado/bench/pairs"
 	"github.com/goodjobtech/candado/bench/report"
 	"github.com/goodjobtech/candado/bench/scale"
@@ -26,7 +27,7 @@ import (
 
 // parts returns the sections, in the order in which they run.
 func parts() []report.Part {
-	return []report.Part{pairs.Part(), web.Part(), witness.Part(), scale.Part()}
+	return []report.Part{pairs.Part(), web.Part(), handoff.Part(), scale.Part(), witness.Part()}
 }
 
 func main() {

@@ -62,9 +62,13 @@ func expected(p report.Plan) time.Duration {
 
 func run(ctx context.Context, env *report.Env) (*report.Section, error) {
 	rounds, requests := plan(env.Plan)
-	csv := filepath.Join(env.Dir, "witness.csv")
+	results, csv, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = results.Close() }() // all was read, or is of no interest
 	cmd := exec.CommandContext(ctx, filepath.Join(env.Root, "bench", "redis-benchmark.sh"))
-	cmd.Env = append(os.Environ(), "CANDADO="+env.Candado, "CSV="+csv,
+	cmd.Env = append(os.Environ(), "CANDADO="+env.Candado, "CSV=/dev/fd/3",
 		fmt.Sprintf("CLIENTS=%d", clients), "PIPELINE=1", fmt.Sprintf("REQUESTS=%d", requests), fmt.Sprintf("ROUNDS=%d", rounds))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -73,31 +77,33 @@ func run(ctx context.Context, env *report.Env) (*report.Section, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second
-	env.Progress(fmt.Sprintf("%d rounds of %d requests for each operation and server", rounds, requests))
-	failed := cmd.Run()
+	cmd.ExtraFiles = []*os.File{csv}
+	err = cmd.Start()
+	_ = csv.Close() // the script has its own
+	if err != nil {
+		return nil, fmt.Errorf("starting redis-benchmark.sh: %w", err)
+	}
+	all, wrong := parse(results, func(line string) {
+		env.Progress(fmt.Sprintf("of %d rounds, operation,server,round,rate,succeeded,failed: %s", rounds, line))
+	})
+	failed := cmd.Wait()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	f, err := os.Open(csv)
-	if err != nil {
-		return nil, fmt.Errorf("redis-benchmark.sh: %w: %s", errors.Join(failed, err), out.String())
+	if wrong == nil && len(cells.Faults(all)) > 0 {
+		failed = nil // it is told by the faults
 	}
-	defer func() { _ = f.Close() }()
-	all, err := parse(f)
-	if err != nil {
-		return nil, err
+	if err := errors.Join(wrong, failed); err != nil {
+		return nil, fmt.Errorf("redis-benchmark.sh: %w: %s", err, out.String())
 	}
-	s := section(all, rounds, requests)
-	if failed != nil && len(s.Faults) == 0 {
-		return nil, fmt.Errorf("redis-benchmark.sh: %w: %s", failed, out.String())
-	}
-	return s, nil
+	return section(all, rounds, requests), nil
 }
 
 // parse reads the lines operation,server,round,rate,succeeded,failed.
-func parse(r io.Reader) ([]*cells.Cell, error) {
+func parse(r io.Reader, progress func(line string)) ([]*cells.Cell, error) {
 	var all []*cells.Cell
 	for lines := bufio.NewScanner(r); lines.Scan(); {
+		progress(lines.Text())
 		fields := strings.Split(lines.Text(), ",")
 		if len(fields) != 6 || servers[fields[1]] == "" {
 			return nil, fmt.Errorf("redis-benchmark.sh wrote %q", lines.Text())
