@@ -12,7 +12,7 @@ import (
 	"github.com/goodjobtech/candado/bench/report"
 )
 
-// The figures beside held locks. Times are those between two replies, at four
+// The figures beside held locks. Times are those between two replies, at 16
 // connections with pipelines of 16.
 const (
 	acquireNew   cells.Figure = "acquire_new_us" // on the way to that many

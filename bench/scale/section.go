@@ -12,7 +12,7 @@ const text = `The cost of an operation ought not to depend on how much else ther
 FAILED. **plain Redis** does with ` + "`SET … NX PX`, `DEL` and `PEXPIRE`" + ` what a lock without tokens, owners and queue needs, on keys of the same names with values of 43 bytes.
 
 - **Held locks**: exclusive ones with IDs of 20 bytes, in a server of its own for each row; all take turns. Some thousands of them, taken at random, are renewed, released and
-  acquired again, on 4 connections with pipelines of 16: times are those between two replies. What is rarely touched is in no processor's cache, so some growth is to be expected of any server.
+  acquired again, on 16 connections with pipelines of 16: times are those between two replies. What is rarely touched is in no processor's cache, so some growth is to be expected of any server.
 - **Connections**: all but 10 are idle. Those acquire and release, one command at a time: times are those between two replies of all.
 - **Waiters**: each on a connection of its own, for one lock, which goes from hand to hand; the time is from before a release is sent until the next holder has its token.
 - **Session leases**: on at most 100 connections, by pipelines of 16. They are kept for longer than their TTL, %v, and then are all to be live. Candado renews them each third of that:

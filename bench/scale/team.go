@@ -93,7 +93,7 @@ func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsec
 // How operations are sent where the number of connections is not what is
 // measured.
 const (
-	senders  = 4
+	senders  = 16
 	pipeline = 16
 )
 
@@ -148,6 +148,9 @@ func (c crowd) spread(numbers []int, command func(number int) []string, right ju
 	err := c.each(func(i int, one *conn) error {
 		mine := numbers[len(numbers)*i/len(c) : len(numbers)*(i+1)/len(c)]
 		for at, number := range mine {
+			if time.Since(began) > patience {
+				return fmt.Errorf("after %v only %d of %d are done", patience, at*len(c), len(numbers))
+			}
 			one.put(command(number)...)
 			if one.n == pipeline || at == len(mine)-1 {
 				if err := one.ask(right); err != nil {
