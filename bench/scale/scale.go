@@ -65,7 +65,7 @@ func expected(p report.Plan) time.Duration {
 		total += time.Duration(2*s.Rounds) * (500*time.Millisecond + time.Duration(n)*150*time.Microsecond + s.Length)
 	}
 	for _, n := range s.Leases {
-		total += time.Duration(2*s.LeaseRounds) * (s.TTL*11/10 + 500*time.Millisecond + time.Duration(n)*20*time.Microsecond)
+		total += time.Duration(2*s.LeaseRounds) * (enough(s.TTL, n)*11/10 + 500*time.Millisecond + time.Duration(n)*20*time.Microsecond)
 	}
 	return total
 }

@@ -1,7 +1,6 @@
 package scale
 
 import (
-	"fmt"
 	"strconv"
 
 	"github.com/goodjobtech/candado/bench/cells"
@@ -15,13 +14,13 @@ FAILED. **plain Redis** does with ` + "`SET … NX PX`, `DEL` and `PEXPIRE`" + `
   acquired again, on 16 connections with pipelines of 16: times are those between two replies. What is rarely touched is in no processor's cache, so some growth is to be expected of any server.
 - **Connections**: all but 10 are idle. Those acquire and release, one command at a time: times are those between two replies of all.
 - **Waiters**: each on a connection of its own, for one lock, which goes from hand to hand; the time is from before a release is sent until the next holder has its token.
-- **Session leases**: on at most 100 connections, by pipelines of 16. They are kept for longer than their TTL, %v, and then are all to be live. Candado renews them each third of that:
-  at the default TTL of 30 s, the share of a processor is %.2g times as much. In the end the connections are closed at once.`
+- **Session leases**: on at most 100 connections, by pipelines of 16. They are kept for longer than their TTL, which is short, and then are all to be live. Candado
+  renews them each third of that; the share of a processor is worked out for the default TTL of 30 s. In the end the connections are closed at once.`
 
 // section makes the results of the topics.
 func section(p plan, topics []topic) *report.Section {
 	s := &report.Section{
-		Name: "scale", Title: "Flatness at scale", Text: fmt.Sprintf(text, p.TTL, p.TTL.Seconds()/30),
+		Name: "scale", Title: "Flatness at scale", Text: text,
 		Goals: goals(p, topics[0].cells),
 	}
 	if p.Limited != "" {

@@ -12,11 +12,20 @@ import (
 )
 
 const (
-	renewService cells.Figure = "renewing_service_percent" // of one processor
+	renewService cells.Figure = "renewing_service_percent" // of one processor, at the default TTL
 	renewRedis   cells.Figure = "renewing_redis_percent"
 	letGo        cells.Figure = "release_all_us"      // from the close until all are free
 	letGoEach    cells.Figure = "release_all_us_each" // the same, for each
 )
+
+// defaultTTL is what a lease has whose request names no TTL.
+const defaultTTL = 30 * time.Second
+
+// enough returns a TTL for n session leases that is short, so that it can be
+// waited for, and yet long enough to take and renew them all on a slow machine.
+func enough(least time.Duration, n int) time.Duration {
+	return max(least, (time.Duration(n) * 150 * time.Microsecond).Round(time.Second))
+}
 
 // lease is a session lease.
 type lease struct {
@@ -48,7 +57,7 @@ func sessions(ctx context.Context, env *report.Env, contender string, n int, ttl
 	if err != nil {
 		return cells.Round{}, err
 	}
-	if err := keep(ctx, t, ttl+ttl/10, f); err != nil {
+	if err := keep(ctx, t, ttl, f); err != nil {
 		return cells.Round{}, err
 	}
 	left, err := probes.live(leases)
@@ -95,8 +104,10 @@ func take(all crowd, n int, ttl time.Duration, f cells.Figures) ([]lease, error)
 	return leases, err
 }
 
-// keep lets the time pass, and sees what is consumed in it.
-func keep(ctx context.Context, t *team, length time.Duration, f cells.Figures) error {
+// keep lets the TTL pass, and a little more, and sees what is consumed in it. What
+// renewals consume is inversely proportional to the TTL.
+func keep(ctx context.Context, t *team, ttl time.Duration, f cells.Figures) error {
+	length := ttl + ttl/10
 	before, err := t.Usage()
 	if err != nil {
 		return err
@@ -111,9 +122,10 @@ func keep(ctx context.Context, t *team, length time.Duration, f cells.Figures) e
 		return err
 	}
 	spent := after.Since(before)
-	f.Set(renewService, 100*float64(spent.Service)/float64(length))
+	percent := 100 / float64(length) * float64(ttl) / float64(defaultTTL)
+	f.Set(renewService, percent*float64(spent.Service))
 	if t.Redis != nil {
-		f.Set(renewRedis, 100*float64(spent.Redis)/float64(length))
+		f.Set(renewRedis, percent*float64(spent.Redis))
 	}
 	return nil
 }
@@ -159,12 +171,12 @@ func (c crowd) live(leases []lease) ([]lease, error) {
 // those are free.
 func (c crowd) awaitFree(ctx context.Context, leases []lease, since time.Time) (time.Duration, error) {
 	for len(leases) > 0 {
-		few := make([]lease, 0, 64)
+		few := make([]lease, 0, 16)
 		for _, i := range some(len(leases), cap(few)) {
 			few = append(few, leases[i])
 		}
 		took := time.Since(since)
-		left, err := c.live(few)
+		left, err := c[:1].live(few)
 		switch {
 		case err != nil:
 			return 0, err
@@ -177,7 +189,7 @@ func (c crowd) awaitFree(ctx context.Context, leases []lease, since time.Time) (
 				return took, err
 			}
 		default:
-			time.Sleep(time.Millisecond)
+			time.Sleep(2 * time.Millisecond)
 		}
 	}
 	return 0, nil

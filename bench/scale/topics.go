@@ -183,18 +183,18 @@ func leasesTopic() topic {
 		what: "session leases",
 		turns: func(env *report.Env, p plan) ([]cells.Turn, int, func()) {
 			return each("session leases", p.Leases, []string{embedded, onRedis}, func(ctx context.Context, contender string, n int) (cells.Round, error) {
-				return sessions(ctx, env, contender, n, p.TTL)
+				return sessions(ctx, env, contender, n, enough(p.TTL, n))
 			}), p.LeaseRounds, nothing
 		},
 		columns: append(times("acquire", acquire),
-			cells.Median("renewing: % CPU candado", renewService, "%.1f"),
-			cells.Median("Redis", renewRedis, "%.1f"),
+			cells.Median("renewing: % CPU candado", renewService, "%.2f"),
+			cells.Median("Redis", renewRedis, "%.2f"),
 			cells.Times("all released", letGo),
 			cells.Times("for each", letGoEach)),
 		flat: []cells.Figure{acquire},
 		plots: []picture{
 			{"leases-acquire", "Time per acquire of a session lease", "microseconds", acquire},
-			{"leases-renewing", "Processor time of candado while it renews session leases", "percent of one processor", renewService},
+			{"leases-renewing", "Processor time of candado for the renewal of session leases with the default TTL", "percent of one processor", renewService},
 			{"leases-released", "From the close of the connections until all session leases are released", "microseconds for each", letGoEach},
 		},
 	}
