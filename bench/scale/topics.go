@@ -14,7 +14,6 @@ import (
 // topic is one of the things that there may be many of.
 type topic struct {
 	what    string // of which there are many
-	text    string
 	turns   func(env *report.Env, p plan) (turns []cells.Turn, rounds int, stop func())
 	columns []cells.Column
 	plots   []picture
