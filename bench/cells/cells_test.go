@@ -61,11 +61,28 @@ func TestFailedCellHasNoNumbers(t *testing.T) {
 	if got := Faults(all); !slices.Equal(got, []string{"this, base, round 2: it stood still"}) {
 		t.Errorf("the faults are %v", got)
 	}
-	if s := Lines(all, speed, "clients", func(*Cell) bool { return true }); len(s) != 1 || s[0].Name != "ours" || s[0].Color != 1 {
+	if s := Lines(all, speed, "clients", func(*Cell) bool { return true }); len(s) != 1 || s[0].Name != "ours" {
 		t.Errorf("lines are drawn of %v", s)
 	}
 	if s := Beside(all, []string{"this"}, speed); !math.IsNaN(s[0].Points[0].Y) || s[1].Points[0].High != 1001 {
 		t.Errorf("bars are drawn of %v", s)
+	}
+}
+
+func TestContendersOfAPictureHaveColoursOfTheirOwn(t *testing.T) {
+	for _, picture := range [][]string{
+		{"Redis SET+DEL", "direct EVALSHA", "candado embedded", "candado on Redis", "candado on Redis, no batches", "no-op redcon"},
+		{"mutex", "candado embedded", "candado on Redis", "two candados on Redis", "redsync", "redislock", "rueidislock"},
+		{"constant fasthttp", "candado embedded", "candado on Redis"},
+		{"Redis itself", "candado embedded", "candado on Redis"},
+	} {
+		seen := map[int]string{}
+		for _, name := range picture {
+			if other := seen[color(name)]; other != "" {
+				t.Errorf("%s and %s have the same", other, name)
+			}
+			seen[color(name)] = name
+		}
 	}
 }
 

@@ -84,13 +84,34 @@ func (c *Cell) row(columns []Column) []string {
 	return texts
 }
 
+// color returns the number of a contender's colour, the same in every picture.
+// Those that are compared with, and never meet in a picture, share theirs.
+func color(contender string) int {
+	switch contender {
+	case "candado embedded":
+		return 2
+	case "candado on Redis":
+		return 3
+	case "two candados on Redis", "candado on Redis, no batches":
+		return 4
+	case "redsync", "direct EVALSHA":
+		return 1
+	case "no-op redcon", "constant fasthttp", "mutex":
+		return 5
+	case "redislock":
+		return 6
+	case "rueidislock":
+		return 7
+	}
+	return 0
+}
+
 // Lines returns a line of a figure for each contender over a parameter of the
-// loads, of those cells that keep keeps. A colour belongs to a contender's place
-// among all.
+// loads, of those cells that keep keeps.
 func Lines(all []*Cell, name Figure, over string, keep func(c *Cell) bool) []plot.Series {
 	var series []plot.Series
-	for color, contender := range Contenders(all) {
-		s := plot.Series{Name: contender, Color: color}
+	for _, contender := range Contenders(all) {
+		s := plot.Series{Name: contender, Color: color(contender)}
 		for _, c := range all {
 			if v, ok := c.Summary[name]; ok && c.Contender == contender && keep(c) {
 				s.Points = append(s.Points, plot.Point{X: c.Params[over], Y: v.Median, Low: v.Min, High: v.Max})
@@ -107,12 +128,12 @@ func Lines(all []*Cell, name Figure, over string, keep func(c *Cell) bool) []plo
 // one load: point i is figure i, and has no value if the cell does not have it.
 func Across(all []*Cell, load string, names []Figure) []plot.Series {
 	var series []plot.Series
-	for color, contender := range Contenders(all) {
+	for _, contender := range Contenders(all) {
 		c := Find(all, load, contender)
 		if c == nil || c.Summary == nil {
 			continue
 		}
-		s := plot.Series{Name: contender, Color: color}
+		s := plot.Series{Name: contender, Color: color(contender)}
 		for i, name := range names {
 			s.Points = append(s.Points, point(c, name, float64(i)))
 		}
@@ -124,8 +145,8 @@ func Across(all []*Cell, load string, names []Figure) []plot.Series {
 // Beside returns bars for each contender: point i is a figure under load i.
 func Beside(all []*Cell, loads []string, name Figure) []plot.Series {
 	var series []plot.Series
-	for color, contender := range Contenders(all) {
-		s := plot.Series{Name: contender, Color: color}
+	for _, contender := range Contenders(all) {
+		s := plot.Series{Name: contender, Color: color(contender)}
 		for i, load := range loads {
 			s.Points = append(s.Points, point(Find(all, load, contender), name, float64(i)))
 		}

@@ -85,7 +85,7 @@ func Part() report.Part {
 
 // plan completes what the harness has left open.
 func plan(p report.Plan) report.Plan {
-	rounds, length, warmup := 5, 1500*time.Millisecond, 200*time.Millisecond
+	rounds, length, warmup := 5, 1200*time.Millisecond, 200*time.Millisecond
 	who, holds := everybody, []time.Duration{0, time.Millisecond}
 	if p.Quick {
 		rounds, length, warmup = 3, 600*time.Millisecond, 100*time.Millisecond
@@ -114,12 +114,13 @@ const perMeasurement = 200 * time.Millisecond
 
 // length returns how long to measure a contender. A wait that has not ended is
 // no longer than the measurement: to tell whether redsync's longest is so many
-// times a queue's, the measurement has to be longer than that.
+// times a queue's, the measurement has to be longer than that. The mutex is
+// compared by nothing but its rate.
 func length(p report.Plan, contender string, l load) time.Duration {
-	if p.Quick || !slices.Contains([]string{embedded, onRedis, redsync}, contender) {
+	if p.Quick || contender == mutex {
 		return p.Length
 	}
-	turn := l.hold + l.hold/3 // with what a hand-off takes
+	turn := l.hold + l.hold/2 // with what a hand-off takes
 	return max(p.Length, stretchShorter*time.Duration(l.workers)*turn)
 }
 

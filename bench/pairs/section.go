@@ -57,21 +57,20 @@ func plots(all []*cells.Cell, shapes []shape) []report.Plot {
 			deep, groups = append(deep, s.name()), append(groups, s.name())
 		}
 	}
-	lines := func(title, label string, figure cells.Figure, log bool) []byte {
-		return plot.Lines{
-			Title: title, XLabel: "clients", YLabel: label, LogX: true, LogY: log,
-			Series: cells.Lines(all, figure, "clients", flat),
-		}.SVG()
+	lines := func(title, label string, figure cells.Figure) plot.Lines {
+		return plot.Lines{Title: title, XLabel: "clients", YLabel: label, LogX: true, Series: cells.Lines(all, figure, "clients", flat)}
 	}
+	tail := lines("99th percentile of latency, pipeline 1", "latency", load.P99)
+	tail.LogY, tail.Format = true, report.Micros
 	pictures := []report.Plot{
 		{Name: "throughput", Caption: "Operations per second over the number of clients, pipeline 1. The band runs from the least to the greatest of the rounds.",
-			SVG: lines("Throughput, pipeline 1", "operations per second", load.Rate, false)},
+			SVG: lines("Throughput, pipeline 1", "operations per second", load.Rate).SVG()},
 		{Name: "ratio-set-del", Caption: "The same, as a ratio to SET+DEL within each round.",
-			SVG: lines("Throughput as a ratio to Redis SET NX PX + DEL, pipeline 1", "ratio", rateToPlain, false)},
+			SVG: lines("Throughput as a ratio to Redis SET NX PX + DEL, pipeline 1", "ratio", rateToPlain).SVG()},
 		{Name: "ratio-evalsha", Caption: "The same, as a ratio to candado's scripts by direct EVALSHA within each round.",
-			SVG: lines("Throughput as a ratio to direct EVALSHA, pipeline 1", "ratio", rateToScripts, false)},
+			SVG: lines("Throughput as a ratio to direct EVALSHA, pipeline 1", "ratio", rateToScripts).SVG()},
 		{Name: "p99", Caption: "99th percentile of latency over the number of clients, pipeline 1.",
-			SVG: lines("99th percentile of latency, pipeline 1", "microseconds", load.P99, true)},
+			SVG: tail.SVG()},
 		{Name: "pipeline", Caption: "Operations per second with pipeline 16.",
 			SVG: plot.Bars{Title: "Throughput, pipeline 16", YLabel: "operations per second", Groups: groups, Series: cells.Beside(all, deep, load.Rate)}.SVG()},
 	}
@@ -81,7 +80,7 @@ func plots(all []*cells.Cell, shapes []shape) []report.Plot {
 				Name:    fmt.Sprintf("latency-c50-p%d", s.pipeline),
 				Caption: "Percentiles of latency, " + s.name() + ".",
 				SVG: plot.Lines{
-					Title: "Latency, " + s.name(), XLabel: "percentile", YLabel: "microseconds", LogY: true,
+					Title: "Latency, " + s.name(), XLabel: "percentile", YLabel: "latency", LogY: true, Format: report.Micros,
 					XNames: load.PercentileNames, Series: cells.Across(all, s.name(), load.Percentiles),
 				}.SVG(),
 			})

@@ -65,18 +65,18 @@ func (a axis) at(v float64) float64 {
 	return float64(height-low) - share*float64(height-low-top)
 }
 
-func (a axis) ticks() []tick {
+func (a axis) ticks(format func(float64) string) []tick {
 	var ts []tick
 	if a.log {
 		for v := a.from; v <= a.to*1.0001; v *= 10 {
-			ts = append(ts, tick{v, value(v)})
+			ts = append(ts, tick{v, format(v)})
 		}
 		return ts
 	}
 	step := niceStep(a.to)
 	for i := 0; float64(i)*step <= a.to*1.0001; i++ {
 		v := float64(i) * step
-		ts = append(ts, tick{v, value(v)})
+		ts = append(ts, tick{v, format(v)})
 	}
 	return ts
 }

@@ -8,7 +8,8 @@ import (
 // greatest of the rounds.
 type Bars struct {
 	Title          string
-	XLabel, YLabel string // with units
+	XLabel, YLabel string                 // with units
+	Format         func(y float64) string // writes a Y; nil: as a number
 	LogY           bool
 	Groups         []string // their names, from left to right
 
@@ -27,7 +28,8 @@ func (b Bars) SVG() []byte {
 	for i, name := range b.Groups {
 		ticks = append(ticks, tick{left + group*(float64(i)+0.5), name})
 	}
-	c.axes(y, b.YLabel, ticks, b.XLabel)
+	format := or(b.Format)
+	c.axes(y, b.YLabel, ticks, b.XLabel, format)
 	for k, s := range b.Series {
 		for i, p := range s.Points {
 			if i >= len(b.Groups) || !shown(p.Y, b.LogY) {
@@ -37,14 +39,14 @@ func (b Bars) SVG() []byte {
 			at := y.at(p.Y)
 			c.add(`<rect x="%s" y="%s" width="%s" height="%s" fill="%s"><title>%s</title></rect>`,
 				px(x), px(at), px(bar*0.92), px(float64(height-low)-at), s.color(),
-				escape(fmt.Sprintf("%s, %s: %s (%s–%s)", s.Name, b.Groups[i], value(p.Y), value(p.Low), value(p.High))))
+				escape(fmt.Sprintf("%s, %s: %s (%s–%s)", s.Name, b.Groups[i], format(p.Y), format(p.Low), format(p.High))))
 			summit := p.Y
 			if shown(p.Low, b.LogY) && shown(p.High, b.LogY) {
 				summit = max(p.Y, p.High)
 				middle := px(x + bar*0.46)
 				c.add(`<line x1="%s" x2="%s" y1="%s" y2="%s" stroke="#111111"/>`, middle, middle, px(y.at(p.Low)), px(y.at(p.High)))
 			}
-			c.text(x+bar*0.46, y.at(summit)-4, "middle", `font-size="9" fill="#444444"`, value(p.Y))
+			c.text(x+bar*0.46, y.at(summit)-4, "middle", `font-size="9" fill="#444444"`, format(p.Y))
 		}
 	}
 	c.legend(b.Series)

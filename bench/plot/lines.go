@@ -13,6 +13,8 @@ type Lines struct {
 	Title          string
 	XLabel, YLabel string // with units
 
+	Format func(y float64) string // writes a Y; nil: as a number
+
 	LogX bool // X must be above zero
 	LogY bool
 
@@ -28,7 +30,7 @@ func (l Lines) SVG() []byte {
 	c := newCanvas(l.Title)
 	y := yAxis(l.Series, l.LogY)
 	xs, at := l.xAxis()
-	c.axes(y, l.YLabel, xs, l.XLabel)
+	c.axes(y, l.YLabel, xs, l.XLabel, or(l.Format))
 	for _, s := range l.Series {
 		l.band(c, s, at, y)
 	}
@@ -123,6 +125,7 @@ func (l Lines) band(c *canvas, s Series, at func(float64) float64, y axis) {
 }
 
 func (l Lines) line(c *canvas, s Series, at func(float64) float64, y axis) {
+	format := or(l.Format)
 	for _, run := range l.runs(s) {
 		var corners []string
 		for _, p := range run {
@@ -135,7 +138,7 @@ func (l Lines) line(c *canvas, s Series, at func(float64) float64, y axis) {
 				x = l.XNames[i]
 			}
 			c.add(`<circle cx="%s" cy="%s" r="3.5" fill="%s"><title>%s</title></circle>`, px(at(p.X)), px(y.at(p.Y)), s.color(),
-				escape(fmt.Sprintf("%s, %s: %s (%s–%s)", s.Name, x, value(p.Y), value(p.Low), value(p.High))))
+				escape(fmt.Sprintf("%s, %s: %s (%s–%s)", s.Name, x, format(p.Y), format(p.Low), format(p.High))))
 		}
 	}
 }

@@ -33,8 +33,8 @@ var colors = [...]string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", 
 
 // Measures of every picture, in pixels.
 const (
-	width, height         = 860, 460
-	left, right, top, low = 78, 230, 62, 58 // around the plot; the legend stands on the right
+	width, height         = 890, 460
+	left, right, top, low = 78, 260, 62, 58 // around the plot; the legend stands on the right
 )
 
 // canvas writes elements.
@@ -45,7 +45,7 @@ type canvas struct {
 
 func newCanvas(title string) *canvas {
 	c := &canvas{title: title}
-	c.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui, sans-serif" font-size="12" role="img" aria-label="%s">`,
+	c.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui, Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="12" role="img" aria-label="%s">`,
 		width, height, width, height, escape(title))
 	c.add(`<rect width="%d" height="%d" fill="#ffffff"/>`, width, height)
 	c.text(left, 24, "start", `font-size="15" font-weight="600" fill="#111111"`, title)
@@ -67,8 +67,8 @@ func (c *canvas) finish() []byte {
 }
 
 // axes draws the frame: horizontal lines at the ticks of y, texts at those of x.
-func (c *canvas) axes(y axis, yLabel string, xs []tick, xLabel string) {
-	for _, t := range y.ticks() {
+func (c *canvas) axes(y axis, yLabel string, xs []tick, xLabel string, format func(float64) string) {
+	for _, t := range y.ticks(format) {
 		at := y.at(t.value)
 		c.add(`<line x1="%d" x2="%d" y1="%s" y2="%s" stroke="#dddddd"/>`, left, width-right, px(at), px(at))
 		c.text(left-8, at+4, "end", `fill="#444444"`, t.name)
@@ -105,6 +105,14 @@ func escape(s string) string { return html.EscapeString(s) }
 
 // px writes a coordinate.
 func px(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
+
+// or returns value if there is no other way to write numbers.
+func or(format func(float64) string) func(float64) string {
+	if format == nil {
+		return value
+	}
+	return format
+}
 
 // value writes a number as people do.
 func value(v float64) string {

@@ -145,12 +145,12 @@ func TestAxesReachBeyondTheData(t *testing.T) {
 		if math.Abs(a.to-want) > 1e-9 || a.from != 0 {
 			t.Errorf("for %v the axis runs from %v to %v, want %v", most, a.from, a.to, want)
 		}
-		if n := len(a.ticks()); n < 4 || n > 12 {
+		if n := len(a.ticks(value)); n < 4 || n > 12 {
 			t.Errorf("for %v there are %d ticks", most, n)
 		}
 	}
 	a := yAxis([]Series{{Points: []Point{{Y: 30, Low: 8, High: 300}}}}, true)
-	if a.from != 1 || a.to != 1000 || len(a.ticks()) != 4 {
-		t.Errorf("the logarithmic axis runs from %v to %v with %v", a.from, a.to, a.ticks())
+	if a.from != 1 || a.to != 1000 || len(a.ticks(value)) != 4 {
+		t.Errorf("the logarithmic axis runs from %v to %v with %v", a.from, a.to, a.ticks(value))
 	}
 }

@@ -181,7 +181,7 @@ func section(all []*cells.Cell, p report.Plan) *report.Section {
 			Series: cells.Beside(all, []string{name}, load.Rate),
 		}.SVG()},
 		{Name: "latency", Caption: "Percentiles of latency, " + name + ".", SVG: plot.Lines{
-			Title: "HTTP latency, 64 connections", XLabel: "percentile", YLabel: "microseconds", LogY: true,
+			Title: "HTTP latency, 64 connections", XLabel: "percentile", YLabel: "latency", LogY: true, Format: report.Micros,
 			XNames: load.PercentileNames, Series: cells.Across(all, name, load.Percentiles),
 		}.SVG()},
 	}
