@@ -176,7 +176,7 @@ func held(env *report.Env, p plan) (turns []cells.Turn, stop func()) {
 		for _, contender := range []string{embedded, onRedis, plain} {
 			h := &holding{env: env, contender: contender, n: n, length: p.Length}
 			all = append(all, h)
-			turns = append(turns, turn(contender, "held locks", n, h.measure))
+			turns = append(turns, turn(contender, heldLocks, n, h.measure))
 		}
 	}
 	return turns, func() {

@@ -5,7 +5,9 @@ package scale
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -105,6 +107,12 @@ func run(ctx context.Context, env *report.Env) (*report.Section, error) {
 	var topics []topic
 	for _, t := range []topic{heldTopic(), connectionsTopic(), waitersTopic(), leasesTopic()} {
 		turns, rounds, stop := t.turns(env, p)
+		turns = slices.DeleteFunc(turns, func(t cells.Turn) bool {
+			return len(env.Plan.Only) > 0 && !slices.Contains(env.Plan.Only, t.Contender)
+		})
+		if len(turns) == 0 {
+			continue
+		}
 		all, err := cells.Take(ctx, rounds, turns, env.Progress, t.outcome)
 		stop()
 		if err != nil {
@@ -113,6 +121,9 @@ func run(ctx context.Context, env *report.Env) (*report.Section, error) {
 		t.cells = all
 		t.condense()
 		topics = append(topics, t)
+	}
+	if len(topics) == 0 {
+		return nil, errors.New("none of the contenders is measured")
 	}
 	return section(p, topics), nil
 }

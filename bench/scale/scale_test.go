@@ -176,9 +176,9 @@ func TestGoalsNeedBothContenders(t *testing.T) {
 		{Contender: onRedis, Load: "100 held locks", Rounds: []cells.Round{{Fault: "a wrong reply"}}},
 		{Contender: plain, Load: "100 held locks", Rounds: []cells.Round{{Figures: cells.Figures{bytesEach: 100}}}},
 	}
-	tp := topic{cells: all}
+	tp := topic{what: heldLocks, cells: all}
 	tp.condense()
-	for _, g := range goals(p, all) {
+	for _, g := range tp.goals(p) {
 		switch {
 		case strings.Contains(g.Workload, "embedded"):
 			if g.Measured == nil || math.Abs(g.Measured.Median-1.2) > 1e-9 || g.Verdict() != "met" {

@@ -21,13 +21,13 @@ FAILED. **plain Redis** does with ` + "`SET … NX PX`, `DEL` and `PEXPIRE`" + `
 func section(p plan, topics []topic) *report.Section {
 	s := &report.Section{
 		Name: "scale", Title: "Flatness at scale", Text: text,
-		Goals: goals(p, topics[0].cells),
 	}
 	if p.Limited != "" {
 		s.Text += "\n\n" + p.Limited
 	}
 	var all []*cells.Cell
 	for _, t := range topics {
+		s.Goals = append(s.Goals, t.goals(p)...)
 		s.Tables = append(s.Tables, t.tables()...)
 		s.Plots = append(s.Plots, t.pictures()...)
 		s.Faults = append(s.Faults, cells.Faults(t.cells)...)
@@ -41,12 +41,15 @@ func section(p plan, topics []topic) *report.Section {
 }
 
 // goals are those of the bytes that a held lock takes, where there are most.
-func goals(p plan, held []*cells.Cell) []report.Goal {
+func (t *topic) goals(p plan) []report.Goal {
+	if t.what != heldLocks {
+		return nil
+	}
 	n := strconv.Itoa(p.Held[len(p.Held)-1])
 	goal := func(contender, short string, most float64) report.Goal {
 		return report.Goal{
 			Workload: "memory of a held lock, " + short + ", " + n + " held", Against: "packed string with PX, same key names",
-			Measured: cells.Of(held, n+" held locks", contender, bytesToPlain), Goal: most, Stretch: 1, AtMost: true,
+			Measured: cells.Of(t.cells, n+" "+heldLocks, contender, bytesToPlain), Goal: most, Stretch: 1, AtMost: true,
 		}
 	}
 	return []report.Goal{goal(onRedis, "on Redis", 1.15), goal(embedded, "embedded", 1.3)}

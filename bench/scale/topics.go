@@ -23,7 +23,10 @@ type topic struct {
 	cells []*cells.Cell
 }
 
-// picture is one figure over the decades.
+// heldLocks is the topic that has goals.
+const heldLocks = "held locks"
+
+// picture is one figure over the decades. Without a label it is a time.
 type picture struct {
 	name, caption, label string
 	figure               cells.Figure
@@ -81,10 +84,14 @@ func (t *topic) pictures() []report.Plot {
 	var all []report.Plot
 	for _, p := range t.plots {
 		every := func(*cells.Cell) bool { return true }
-		all = append(all, report.Plot{Name: p.name, Caption: p.caption, SVG: plot.Lines{
+		lines := plot.Lines{
 			Title: p.caption, XLabel: t.what, YLabel: p.label, LogX: true,
 			Series: cells.Lines(t.cells, p.figure, "n", every),
-		}.SVG()})
+		}
+		if p.label == "" {
+			lines.YLabel, lines.Format = "time", report.Micros
+		}
+		all = append(all, report.Plot{Name: p.name, Caption: p.caption, SVG: lines.SVG()})
 	}
 	return all
 }
@@ -111,7 +118,7 @@ func times(head string, name cells.Figure) []cells.Column {
 func heldTopic() topic {
 	columns := append(append(times("acquire", acquire), times("release", release)...), times("heartbeat", heartbeat)...)
 	return topic{
-		what: "held locks",
+		what: heldLocks,
 		turns: func(env *report.Env, p plan) ([]cells.Turn, int, func()) {
 			turns, stop := held(env, p)
 			return turns, p.Rounds, stop
@@ -125,9 +132,9 @@ func heldTopic() topic {
 			cells.Median("RSS each", rss, "%.0f")),
 		flat: []cells.Figure{acquire, release, heartbeat},
 		plots: []picture{
-			{"held-acquire", "Time per acquire beside held locks", "microseconds", acquire},
-			{"held-release", "Time per release beside held locks", "microseconds", release},
-			{"held-heartbeat", "Time per heartbeat beside held locks", "microseconds", heartbeat},
+			{"held-acquire", "Time per acquire beside held locks", "", acquire},
+			{"held-release", "Time per release beside held locks", "", release},
+			{"held-heartbeat", "Time per heartbeat beside held locks", "", heartbeat},
 			{"held-bytes", "Memory of a held lock", "bytes", bytesEach},
 		},
 		note: "×first: the same as a multiple of the first row, within each round: median (least–greatest). Bytes: growth of the live heap (embedded) or of used_memory " +
@@ -149,7 +156,7 @@ func connectionsTopic() topic {
 			cells.Median("RSS each", rss, "%.0f")),
 		flat: []cells.Figure{operation},
 		plots: []picture{
-			{"connections-time", "Time per operation beside open connections", "microseconds", operation},
+			{"connections-time", "Time per operation beside open connections", "", operation},
 			{"connections-rss", "Resident memory of a connection", "bytes", rss},
 		},
 		note: fmt.Sprintf("At most %d of the connections work. RSS each: growth of the server's resident memory for each connection.", working),
@@ -170,7 +177,7 @@ func waitersTopic() topic {
 			cells.Median("Redis bytes each", redisBytes, "%.0f")),
 		flat: []cells.Figure{handOff},
 		plots: []picture{
-			{"waiters-time", "Time per hand-off beside waiters for the same lock", "microseconds", handOff},
+			{"waiters-time", "Time per hand-off beside waiters for the same lock", "", handOff},
 			{"waiters-rss", "Resident memory of a waiter, its connection included", "bytes", rss},
 		},
 		note: "Enter: until all wait, for each. RSS each: growth of candado's resident memory for each waiter, connection included; Redis bytes each: of Redis's used_memory.",
@@ -192,9 +199,9 @@ func leasesTopic() topic {
 			cells.Times("for each", letGoEach)),
 		flat: []cells.Figure{acquire},
 		plots: []picture{
-			{"leases-acquire", "Time per acquire of a session lease", "microseconds", acquire},
+			{"leases-acquire", "Time per acquire of a session lease", "", acquire},
 			{"leases-renewing", "Processor time of candado for the renewal of session leases with the default TTL", "percent of one processor", renewService},
-			{"leases-released", "From the close of the connections until all session leases are released", "microseconds for each", letGoEach},
+			{"leases-released", "From the close of the connections until all session leases are released, for each", "", letGoEach},
 		},
 	}
 }
