@@ -138,37 +138,80 @@ type conn struct {
 	in       *hangup.Reader // of Conn
 	serving  atomic.Bool    // while a request is being answered
 	ended    atomic.Bool
-	spoken   bool // whether the client has sent a byte; of the reading goroutine
 
-	deadline sync.Mutex // orders endReading and SetReadDeadline
+	// Of the goroutine that serves the connection.
+	spoken           bool // whether the client has sent a byte
+	reading, writing deadline
+
+	ending sync.Mutex // orders endReading and tellReading
 }
 
 func (c *conn) endReading() {
-	c.deadline.Lock()
-	defer c.deadline.Unlock()
+	c.ending.Lock()
+	defer c.ending.Unlock()
 	if !c.ended.Swap(true) {
 		_ = c.Conn.SetReadDeadline(time.Now().Add(farewellTime))
 	}
 }
 
-// SetReadDeadline sets when reading times out. Once the end of reading has been
-// set it stays so: fasthttp sets a deadline before each request, which might
-// come just after.
+// SetReadDeadline sets when reading times out. It must not be called during Read.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	c.deadline.Lock()
-	defer c.deadline.Unlock()
+	c.reading.due = t
+	return nil
+}
+
+// SetWriteDeadline sets when writing times out. It must not be called during Write.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.writing.due = t
+	return nil
+}
+
+// tellReading sets the connection's deadline. Once the end of reading has been set
+// it stays so: fasthttp sets a deadline before each request, which might come just
+// after.
+func (c *conn) tellReading() error {
+	c.ending.Lock()
+	defer c.ending.Unlock()
 	if c.ended.Load() {
 		return nil
 	}
-	return c.Conn.SetReadDeadline(t)
+	return c.Conn.SetReadDeadline(c.reading.tell())
+}
+
+// Write writes as net.Conn does.
+func (c *conn) Write(p []byte) (n int, err error) {
+	if c.writing.late() {
+		err = c.Conn.SetWriteDeadline(c.writing.tell())
+	}
+	if err == nil {
+		n, err = c.Conn.Write(p)
+	}
+	if c.writing.early(err) {
+		if err = c.Conn.SetWriteDeadline(c.writing.tell()); err == nil {
+			var rest int
+			rest, err = c.Conn.Write(p[n:])
+			n += rest
+		}
+	}
+	return n, err
 }
 
 // Read reads as net.Conn does. Where reading was ended, or nothing ever came,
 // its error is net.ErrClosed: that is how fasthttp knows to close without a
 // reply. To a client that has asked nothing, a reply would pass for the answer
 // to its first request.
-func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.in.Read(p)
+func (c *conn) Read(p []byte) (n int, err error) {
+	if c.reading.late() {
+		err = c.tellReading()
+	}
+	if err == nil {
+		n, err = c.in.Read(p)
+	}
+	if n == 0 && c.reading.early(err) {
+		if err = c.tellReading(); err == nil {
+			n, err = c.in.Read(p)
+		}
+	}
 	c.spoken = c.spoken || n > 0
 	if err != nil && (c.ended.Load() || !c.spoken) {
 		err = net.ErrClosed
@@ -181,7 +224,10 @@ func (c *conn) Read(p []byte) (int, error) {
 // then nothing else reads, and no read deadline is set but the watch's own
 // (fasthttp sets one before it reads again). A drain that began before the
 // request is seen by it, and one that begins later leaves its connection alone.
-func (c *conn) watch(gone func()) (stop func() bool) { return c.in.Watch(gone) }
+func (c *conn) watch(gone func()) (stop func() bool) {
+	c.reading.told = time.Time{} // as it will be afterwards
+	return c.in.Watch(gone)
+}
 
 // Close closes the connection and takes it out of the registry.
 func (c *conn) Close() error {

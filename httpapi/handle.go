@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ type endpoint struct {
 	action bool  // changes locks: GET and POST; otherwise GET and HEAD
 	onID   bool  // the rest of the path is a lock ID
 	params param // that apply
-	serve  func(*Server, call) (reply, error)
+	serve  func(*Server, call) (outcome, error)
 }
 
 // call is a request that has passed all checks. It holds nothing of fasthttp's,
@@ -71,59 +72,61 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.options.Log.Error("panic at an HTTP request", "panic", p, "stack", string(debug.Stack()))
-			s.send(ctx, refusal(fmt.Errorf("panic: %v", p)).reply())
+			s.send(ctx, refusal(fmt.Errorf("panic: %v", p)))
 			ctx.SetConnectionClose()
 		}
 	}()
-	r, err := s.answer(ctx)
+	o, err := s.answer(ctx)
 	if err != nil {
-		o := refusal(err)
+		o = refusal(err)
 		if o.status == fasthttp.StatusInternalServerError {
 			s.options.Log.Error("an HTTP request failed", "error", err)
 		}
-		r = o.reply()
 	}
-	s.send(ctx, r)
+	s.send(ctx, o)
 }
 
 // connOf returns the connection of a request. The listener hands out no others.
 func connOf(ctx *fasthttp.RequestCtx) *conn { return ctx.Conn().(*conn) }
 
 // answer checks the request from the outside in, and serves it.
-func (s *Server) answer(ctx *fasthttp.RequestCtx) (reply, error) {
+func (s *Server) answer(ctx *fasthttp.RequestCtx) (outcome, error) {
 	if err := checkHeaders(&ctx.Request.Header); err != nil {
-		return reply{}, err
+		return outcome{}, err
 	}
 	if err := checkFraming(ctx.Request.Header.RawHeaders()); err != nil {
 		ctx.SetConnectionClose() // where the next request begins is in doubt
-		return reply{}, err
+		return outcome{}, err
 	}
 	path, query, err := splitTarget(string(ctx.Request.Header.RequestURI()))
 	if err != nil {
-		return reply{}, err
+		return outcome{}, err
 	}
 	e, rest, err := s.route(path)
 	if err != nil {
-		return reply{}, err
+		return outcome{}, err
 	}
 	if err := e.checkMethod(string(ctx.Method())); err != nil {
-		return reply{}, err
+		return outcome{}, err
 	}
 	if len(ctx.Request.Body()) > 0 {
-		return reply{}, badRequest("the request has a body, but parameters go in the query")
+		return outcome{}, badRequest("the request has a body, but parameters go in the query")
 	}
 	c := call{ctx: s.base, conn: connOf(ctx)}
 	if e.onID {
+		if query != "" {
+			rest = strings.Clone(rest) // an engine keeps the ID, and would keep the query with it
+		}
 		if c.id, err = lockID(rest); err != nil {
-			return reply{}, err
+			return outcome{}, err
 		}
 	}
 	if c.params, err = parseQuery(query, e.params, s.options.Limits); err != nil {
-		return reply{}, err
+		return outcome{}, err
 	}
 	if e.action {
 		if err := s.stopping(); err != nil {
-			return reply{}, err
+			return outcome{}, err
 		}
 	}
 	return e.serve(s, c)
@@ -154,7 +157,7 @@ func checkHeaders(h *fasthttp.RequestHeader) error {
 			return &requestError{status: fasthttp.StatusForbidden, text: "a page of another site may not do this"}
 		}
 	}
-	if origin := h.Peek("Origin"); len(origin) > 0 {
+	if origin := h.PeekCanonical([]byte("Origin")); len(origin) > 0 {
 		_, host, _ := strings.Cut(string(origin), "://")
 		if !strings.EqualFold(host, string(h.Host())) {
 			return &requestError{status: fasthttp.StatusForbidden, text: "a page of another origin may not do this"}
@@ -170,7 +173,7 @@ func checkFraming(raw []byte) error {
 	switch {
 	case len(encodings) == 0:
 		return nil
-	case len(encodings) > 1 || !strings.EqualFold(encodings[0], "chunked"):
+	case len(encodings) > 1 || !strings.EqualFold(string(encodings[0]), "chunked"):
 		return badRequest("the request has a Transfer-Encoding other than chunked")
 	case len(fieldValues(raw, "Content-Length")) > 0:
 		return badRequest("the request has both Content-Length and Transfer-Encoding")
@@ -178,10 +181,10 @@ func checkFraming(raw []byte) error {
 	return nil
 }
 
-func fieldValues(raw []byte, name string) (values []string) {
-	for line := range strings.Lines(string(raw)) {
-		if field, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(field, name) {
-			values = append(values, strings.TrimSpace(value))
+func fieldValues(raw []byte, name string) (values [][]byte) {
+	for line := range bytes.Lines(raw) {
+		if n := len(name); len(line) > n && line[n] == ':' && strings.EqualFold(string(line[:n]), name) {
+			values = append(values, bytes.TrimSpace(line[n+1:]))
 		}
 	}
 	return values
@@ -206,27 +209,35 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	case ofNet || errors.Is(err, io.ErrUnexpectedEOF):
 		e.text = "the connection ended within the request"
 	}
-	s.send(ctx, refusal(&e).reply())
+	s.send(ctx, refusal(&e))
 }
 
 // send puts a reply in its place. While the server drains, or where the client
 // has left, it is the connection's last.
-func (s *Server) send(ctx *fasthttp.RequestCtx, r reply) {
+func (s *Server) send(ctx *fasthttp.RequestCtx, o outcome) {
 	h := &ctx.Response.Header
-	h.SetContentType(r.kind)
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	if r.allow != "" {
-		h.Set("Allow", r.allow)
+	if o.page != nil {
+		h.SetContentType(o.page.kind)
+		ctx.SetBody(o.page.body)
+	} else {
+		var room [256]byte // enough for most; SetBody copies
+		h.SetContentType(kindJSON)
+		ctx.SetBody(o.appendTo(room[:0]))
 	}
-	if s.conns.draining.Load() || r.gone {
+	h.SetCanonical([]byte("Cache-Control"), []byte("no-store"))
+	h.SetCanonical([]byte("X-Content-Type-Options"), []byte("nosniff"))
+	if o.allow != "" {
+		h.Set("Allow", o.allow)
+	}
+	if s.conns.draining.Load() || o.gone {
 		ctx.SetConnectionClose()
 	}
-	if r.status >= fasthttp.StatusBadRequest && !r.gone {
-		s.countRefusal(r.status)
+	if o.status != 0 {
+		ctx.SetStatusCode(o.status)
+		if !o.gone {
+			s.countRefusal(o.status)
+		}
 	}
-	ctx.SetStatusCode(r.status)
-	ctx.SetBody(r.body)
 	// Setting the deadline here rather than leaving it to fasthttp has two effects.
 	// The reply is written at once, also where another request is in fasthttp's
 	// buffer: that one may wait for long. And no deadline is left behind, which

@@ -108,7 +108,7 @@ func turnAway(c *conn) {
 	_ = c.SetWriteDeadline(now.Add(turnAwayTime))
 	_ = c.SetReadDeadline(now.Add(turnAwayTime))
 
-	body := outcome{text: "there are too many connections"}.body()
+	body := (&outcome{text: "there are too many connections"}).appendTo(nil)
 	if _, err := c.Write(append([]byte("HTTP/1.1 503 Service Unavailable\r\n"+
 		"Content-Type: application/json\r\n"+
 		"Cache-Control: no-store\r\n"+

@@ -41,10 +41,10 @@ type scanPage struct {
 }
 
 // info describes one lock.
-func (s *Server) info(c call) (reply, error) {
+func (s *Server) info(c call) (outcome, error) {
 	info, err := s.options.Engine.Info(c.ctx, c.id)
 	if err != nil {
-		return reply{}, err
+		return outcome{}, err
 	}
 	page := lockPage{
 		ID:        string(c.id),
@@ -69,14 +69,14 @@ func (s *Server) info(c call) (reply, error) {
 }
 
 // scan lists IDs of held locks.
-func (s *Server) scan(c call) (reply, error) {
+func (s *Server) scan(c call) (outcome, error) {
 	found, err := s.options.Engine.Scan(c.ctx, locks.ScanRequest{
 		Cursor: c.params.cursor,
 		Match:  c.params.match,
 		Count:  c.params.count,
 	})
 	if err != nil {
-		return reply{}, err
+		return outcome{}, err
 	}
 	page := scanPage{Cursor: strconv.FormatUint(found.Cursor, 10), IDs: make([]string, 0, len(found.IDs))}
 	exact := true
@@ -101,36 +101,36 @@ func escapedIfNeeded(s string) string {
 	return escape(s)
 }
 
-func jsonPage(page any) (reply, error) {
+func jsonPage(content any) (outcome, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // replies are not put into HTML; IDs stay readable
-	if err := enc.Encode(page); err != nil {
-		return reply{}, fmt.Errorf("writing a page as JSON: %w", err)
+	if err := enc.Encode(content); err != nil {
+		return outcome{}, fmt.Errorf("writing a page as JSON: %w", err)
 	}
-	return reply{status: fasthttp.StatusOK, kind: "application/json", body: bytes.TrimSuffix(b.Bytes(), []byte("\n"))}, nil
+	return outcome{page: &page{kindJSON, bytes.TrimSuffix(b.Bytes(), []byte("\n"))}}, nil
 }
 
 // healthz says that the process lives.
-func (s *Server) healthz(call) (reply, error) { return outcome{}.reply(), nil }
+func (s *Server) healthz(call) (outcome, error) { return outcome{}, nil }
 
 // readyz says whether the engine answers. While the server drains it says no,
 // so that load balancers look elsewhere.
-func (s *Server) readyz(c call) (reply, error) {
+func (s *Server) readyz(c call) (outcome, error) {
 	if err := s.stopping(); err != nil {
-		return reply{}, err
+		return outcome{}, err
 	}
 	if err := s.options.Engine.Ready(c.ctx); err != nil {
-		return reply{}, &requestError{status: fasthttp.StatusServiceUnavailable, text: "the engine does not answer"}
+		return outcome{}, &requestError{status: fasthttp.StatusServiceUnavailable, text: "the engine does not answer"}
 	}
-	return outcome{}.reply(), nil
+	return outcome{}, nil
 }
 
 // metrics writes what is counted and measured.
-func (s *Server) metrics(call) (reply, error) {
+func (s *Server) metrics(call) (outcome, error) {
 	var b bytes.Buffer
 	if err := s.options.Metrics.WriteText(&b); err != nil {
-		return reply{}, fmt.Errorf("writing metrics: %w", err)
+		return outcome{}, fmt.Errorf("writing metrics: %w", err)
 	}
-	return reply{status: fasthttp.StatusOK, kind: "text/plain; version=0.0.4; charset=utf-8", body: b.Bytes()}, nil
+	return outcome{page: &page{"text/plain; version=0.0.4; charset=utf-8", b.Bytes()}}, nil
 }

@@ -133,7 +133,7 @@ func (p *params) set(which param, value string) (reason string) {
 	case paramWait:
 		p.wait, reason = parseWait(value)
 	case paramOwner:
-		p.owner = locks.Owner(value)
+		p.owner = locks.Owner(strings.Clone(value)) // the lease keeps it, and would keep the whole request target
 		reason = checkOwner(p.owner)
 	case paramToken:
 		p.token, reason = parseToken(value)
@@ -176,11 +176,10 @@ func parseWait(value string) (time.Duration, string) {
 
 func parseDuration(value string) (time.Duration, string) {
 	d, err := time.ParseDuration(value)
-	_, notNumber := strconv.ParseFloat(value, 64)
 	switch {
 	case value == "":
 		return 0, "is empty"
-	case notNumber == nil:
+	case (err != nil || d == 0) && isNumber(value): // ParseDuration takes a bare 0
 		return 0, "needs a unit, such as 30s or 1500ms"
 	case err != nil:
 		return 0, "is not a duration, such as 30s or 1500ms"
@@ -188,6 +187,11 @@ func parseDuration(value string) (time.Duration, string) {
 		return 0, "is not a whole number of milliseconds"
 	}
 	return d, ""
+}
+
+func isNumber(value string) bool {
+	_, err := strconv.ParseFloat(value, 64)
+	return err == nil
 }
 
 func checkOwner(o locks.Owner) string {

@@ -18,42 +18,36 @@ const (
 	bodyHeld = `{"error":"","state":1,"success":true}`
 )
 
+// kindJSON is the Content-Type of every body but that of /metrics.
+const kindJSON = "application/json"
+
 const statusURITooLong = fasthttp.StatusRequestURITooLong
 
-// reply is what goes out, besides the headers that every reply has.
-type reply struct {
-	status int
-	kind   string // the Content-Type
-	allow  string // the Allow header; empty: none
-	body   []byte
-	gone   bool // the client has left: nobody was refused anything
-}
-
-// outcome is what a request ended in, as every body but a page's says it. The
-// zero value is the success of a request after which the lock is free.
+// outcome is what a request ended in. The zero value is the success of a request
+// after which the lock is free.
 type outcome struct {
 	status int    // 0: 200
 	held   bool   // the lock, after the request
 	text   string // why the request was refused; empty: success
 	allow  string // the methods, if it was the method that was refused
-	gone   bool   // as in reply
+	gone   bool   // the client has left: nobody was refused anything
 
 	// Of the extended body; a zero field has no value and is left out.
 	token locks.Token
 	ttl   time.Duration
 	owner locks.Owner
+
+	page *page // what there is to see, in place of all that; nil: nothing
 }
 
-func (o outcome) reply() reply {
-	status := o.status
-	if status == 0 {
-		status = fasthttp.StatusOK
-	}
-	return reply{status: status, kind: "application/json", allow: o.allow, body: o.body(), gone: o.gone}
+// page is a body of its own kind.
+type page struct {
+	kind string // the Content-Type
+	body []byte
 }
 
-func (o outcome) body() []byte {
-	b := make([]byte, 0, len(bodyHeld)+len(o.text)+len(o.owner)+64)
+// appendTo appends the body, unless it is a page.
+func (o *outcome) appendTo(b []byte) []byte {
 	switch {
 	case o.text != "":
 		b = append(b, `{"error":`...)

@@ -60,8 +60,9 @@ func New(o Options) *Server {
 
 		NoDefaultServerHeader:        true,
 		NoDefaultDate:                s.options.NoDate,
-		DisablePreParseMultipartForm: true, // it would write bodies to files
-		SecureErrorLogMessage:        true, // keeps requests out of the log
+		LazyRequestTime:              !s.options.NoDate, // nobody asks for it; it rests on what keeps the date
+		DisablePreParseMultipartForm: true,              // it would write bodies to files
+		SecureErrorLogMessage:        true,              // keeps requests out of the log
 	}
 	return s
 }

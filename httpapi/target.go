@@ -40,10 +40,11 @@ func lockID(escaped string) (locks.ID, error) {
 }
 
 // unescape decodes percent-encoding, once, and "+" as a space if plus says so.
-// An escape that is none is an error that shows it.
+// Where there is nothing to decode it returns s, not a copy. An escape that is
+// none is an error that shows it.
 func unescape(s string, plus bool) (string, error) {
 	if !strings.ContainsAny(s, "%+") {
-		return strings.Clone(s), nil
+		return s, nil
 	}
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {

@@ -19,6 +19,7 @@ import (
 	"github.com/goodjobtech/candado/bench/handoff"
 	"github.com/goodjobtech/candado/bench/pairs"
 	"github.com/goodjobtech/candado/bench/report"
+	"github.com/goodjobtech/candado/bench/scale"
 	"github.com/goodjobtech/candado/bench/server"
 	"github.com/goodjobtech/candado/bench/web"
 	"github.com/goodjobtech/candado/bench/witness"
@@ -26,7 +27,7 @@ import (
 
 // parts returns the sections, in the order in which they run.
 func parts() []report.Part {
-	return []report.Part{pairs.Part(), web.Part(), handoff.Part(), witness.Part()}
+	return []report.Part{pairs.Part(), web.Part(), handoff.Part(), scale.Part(), witness.Part()}
 }
 
 func main() {

@@ -22,7 +22,7 @@ func TestDependenciesPointTheRightWay(t *testing.T) {
 		"locks/hangup":    {"locks"},
 		"locks/memory":    {"locks"},
 		"locks/session":   {"locks"},
-		"locks/upstream":  {"locks"},
+		"locks/upstream":  {"locks", "locks/upstream/script"},
 	}
 	owners := map[string][]string{ // of a library, by the beginning of its path
 		"github.com/tidwall/redcon":                  {"proxy"},
@@ -60,7 +60,7 @@ func TestDependenciesPointTheRightWay(t *testing.T) {
 func TestNoPackageIsOutsideTheArrows(t *testing.T) {
 	for _, path := range list(t, `{{join .Deps "\n"}}`, module+"cmd/candado") {
 		inside, ours := strings.CutPrefix(path, module)
-		known := []string{"proxy", "httpapi", "httpapi/metrics", "locks", "locks/hangup", "locks/memory", "locks/session", "locks/upstream"}
+		known := []string{"proxy", "httpapi", "httpapi/metrics", "locks", "locks/hangup", "locks/memory", "locks/session", "locks/upstream", "locks/upstream/script"}
 		if ours && !slices.Contains(known, inside) {
 			t.Errorf("the binary holds the package %s, which no arrow allows", inside)
 		}

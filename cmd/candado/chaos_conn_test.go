@@ -248,7 +248,11 @@ type body struct {
 
 // get sends a request. A free lock is no error, whatever was asked.
 func (c *httpConn) get(ctx context.Context, path string, id locks.ID, query url.Values) (b body, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path+url.PathEscape(string(id))+"?"+query.Encode(), nil)
+	method := http.MethodGet
+	if !strings.HasPrefix(path, "/locks") {
+		method = http.MethodPost // a client repeats a GET by itself, on a connection of another request that has ended
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path+url.PathEscape(string(id))+"?"+query.Encode(), nil)
 	if err != nil {
 		return b, err
 	}

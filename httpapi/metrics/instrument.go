@@ -15,6 +15,7 @@ import (
 func (m *Metrics) Instrument(e locks.Engine) locks.Engine {
 	i := &instrumented{
 		Engine:    e,
+		made:      time.Now(),
 		upstream:  m.upstream,
 		acquire:   m.meter("acquire"),
 		wait:      m.meter("wait"),
@@ -42,6 +43,7 @@ type instrumentedHolder struct {
 // instrumented is an engine with a meter on every operation. Close passes.
 type instrumented struct {
 	locks.Engine
+	made     time.Time
 	upstream prometheus.Counter
 
 	acquire, wait, release, heartbeat, check, info, scan, ready meter
@@ -102,12 +104,16 @@ func (m *Metrics) meter(operation string) meter {
 	return mt
 }
 
-func (i *instrumented) record(m *meter, start time.Time, r result) {
-	i.took(m, time.Since(start).Seconds(), r)
+// now returns the time since i was made: of a time.Time, only the monotonic half is
+// needed, and reading the other costs as much again.
+func (i *instrumented) now() time.Duration { return time.Since(i.made) }
+
+func (i *instrumented) record(m *meter, start time.Duration, r result) {
+	i.count(m, i.now()-start, r)
 }
 
-func (i *instrumented) took(m *meter, seconds float64, r result) {
-	m.seconds.Observe(seconds)
+func (i *instrumented) count(m *meter, took time.Duration, r result) {
+	m.seconds.Observe(took.Seconds())
 	m.total[r].Inc()
 	if r == resultUnavailable {
 		i.upstream.Inc()
@@ -117,7 +123,7 @@ func (i *instrumented) took(m *meter, seconds float64, r result) {
 // Acquire passes the request on. One that waits is an operation of its own: its
 // time says how long clients are patient, not how fast the engine is.
 func (i *instrumented) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
-	start := time.Now()
+	start := i.now()
 	lease, err := i.Engine.Acquire(ctx, req)
 	if req.Wait == 0 {
 		i.record(&i.acquire, start, resultOf(err))
@@ -133,7 +139,7 @@ func (i *instrumented) Acquire(ctx context.Context, req locks.AcquireRequest) (l
 
 // Release passes the request on.
 func (i *instrumented) Release(ctx context.Context, req locks.ReleaseRequest) (locks.Released, error) {
-	start := time.Now()
+	start := i.now()
 	released, err := i.Engine.Release(ctx, req)
 	r := resultOf(err)
 	if err == nil && released.Ended == 0 {
@@ -146,9 +152,9 @@ func (i *instrumented) Release(ctx context.Context, req locks.ReleaseRequest) (l
 // Do passes the operations on. Each counts as one, and takes the time that all take
 // together: so long did whoever asked for it wait.
 func (i *instrumented) Do(ctx context.Context, ops []locks.Op) {
-	start := time.Now()
+	start := i.now()
 	i.Engine.Do(ctx, ops)
-	seconds := time.Since(start).Seconds()
+	took := i.now() - start
 	for n := range ops {
 		op, m := &ops[n], &i.acquire
 		r := resultOf(op.Err)
@@ -166,13 +172,13 @@ func (i *instrumented) Do(ctx context.Context, ops []locks.Op) {
 		case locks.OpCheck:
 			m = &i.check
 		}
-		i.took(m, seconds, r)
+		i.count(m, took, r)
 	}
 }
 
 // Heartbeat passes the request on.
 func (i *instrumented) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (locks.Lease, error) {
-	start := time.Now()
+	start := i.now()
 	lease, err := i.Engine.Heartbeat(ctx, req)
 	r := resultOf(err)
 	if err == nil && lease.Token == 0 {
@@ -184,7 +190,7 @@ func (i *instrumented) Heartbeat(ctx context.Context, req locks.HeartbeatRequest
 
 // Check passes the request on.
 func (i *instrumented) Check(ctx context.Context, id locks.ID, token locks.Token) (bool, error) {
-	start := time.Now()
+	start := i.now()
 	live, err := i.Engine.Check(ctx, id, token)
 	i.record(&i.check, start, resultOf(err))
 	return live, err
@@ -192,7 +198,7 @@ func (i *instrumented) Check(ctx context.Context, id locks.ID, token locks.Token
 
 // Info passes the request on.
 func (i *instrumented) Info(ctx context.Context, id locks.ID) (locks.Info, error) {
-	start := time.Now()
+	start := i.now()
 	info, err := i.Engine.Info(ctx, id)
 	i.record(&i.info, start, resultOf(err))
 	return info, err
@@ -200,7 +206,7 @@ func (i *instrumented) Info(ctx context.Context, id locks.ID) (locks.Info, error
 
 // Scan passes the request on.
 func (i *instrumented) Scan(ctx context.Context, req locks.ScanRequest) (locks.Scanned, error) {
-	start := time.Now()
+	start := i.now()
 	scanned, err := i.Engine.Scan(ctx, req)
 	i.record(&i.scan, start, resultOf(err))
 	return scanned, err
@@ -208,7 +214,7 @@ func (i *instrumented) Scan(ctx context.Context, req locks.ScanRequest) (locks.S
 
 // Ready passes the request on.
 func (i *instrumented) Ready(ctx context.Context) error {
-	start := time.Now()
+	start := i.now()
 	err := i.Engine.Ready(ctx)
 	i.record(&i.ready, start, resultOf(err))
 	return err

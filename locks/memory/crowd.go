@@ -25,8 +25,7 @@ type member struct {
 	queue     *list.Element // in anonymous; nil if owned
 }
 
-func (m *member) before(other *member) bool { return m.expires < other.expires }
-func (m *member) place() *int32             { return &m.index }
+func (m *member) place() *int32 { return &m.index }
 
 func (c *crowd) len() int { return c.byToken.len() }
 
@@ -74,7 +73,7 @@ func (c *crowd) schedule(m *member) {
 	if m.expires == never {
 		c.expiries.remove(m)
 	} else {
-		c.expiries.fix(m)
+		c.expiries.set(m, m.expires)
 	}
 }
 
@@ -83,11 +82,11 @@ func (c *crowd) deadline() instant {
 	if c.expiries.len() == 0 {
 		return never
 	}
-	return c.expiries.first().expires
+	return c.expiries.first().at
 }
 
 // earliest returns the lease that expires first; there must be one that does.
-func (c *crowd) earliest() *lease { return &c.expiries.first().lease }
+func (c *crowd) earliest() *lease { return &c.expiries.first().x.lease }
 
 // claimed returns the lease that the claim names, or nil.
 func (c *crowd) claimed(claim locks.Claim) *lease {

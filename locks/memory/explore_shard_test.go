@@ -105,11 +105,11 @@ func (p *pair) answers() {
 func (p *pair) unsound() string {
 	s, now, held := &p.shards[0], p.now(), 0
 	inHeap := map[*lock]bool{}
-	for i, l := range s.deadlines.items {
-		if l.index != int32(i+1) || l.before(s.deadlines.first()) {
+	for i, e := range s.deadlines.entries {
+		if e.x.index != int32(i+1) || e.at < s.deadlines.first().at {
 			return "the heap is out of order"
 		}
-		inHeap[l] = true
+		inHeap[e.x] = true
 	}
 	for id, l := range s.locks.m {
 		switch wrong := l.wellFormed(); {
@@ -117,10 +117,12 @@ func (p *pair) unsound() string {
 			return wrong
 		case l.id != id || l.unknown():
 			return fmt.Sprintf("%s is kept, and nothing is known of it", id)
-		case inHeap[l] != (l.deadline != never):
+		case inHeap[l] != (l.deadline() != never):
 			return fmt.Sprintf("the deadline of %s is not watched", id)
-		case l.deadline <= now:
-			return fmt.Sprintf("%s is overdue by %v", id, time.Duration(now-l.deadline))
+		case s.deadlines.at(l) > l.deadline():
+			return fmt.Sprintf("%s is looked at after its deadline", id)
+		case l.deadline() <= now:
+			return fmt.Sprintf("%s is overdue by %v", id, time.Duration(now-l.deadline()))
 		}
 		if l.held() {
 			held++
@@ -132,7 +134,7 @@ func (p *pair) unsound() string {
 	if held != p.Held() {
 		return fmt.Sprintf("%d locks are held, and %d are counted", held, p.Held())
 	}
-	if len(inHeap) > 0 && (s.armed == 0 || s.armed >= s.deadlines.first().deadline+instant(grid)) {
+	if len(inHeap) > 0 && (s.armed == 0 || s.armed >= s.deadlines.first().at+instant(grid)) {
 		return "the timer fires too late"
 	}
 	return ""
@@ -140,10 +142,11 @@ func (p *pair) unsound() string {
 
 func (p *pair) fingerprint() string {
 	var b strings.Builder
-	fmt.Fprint(&b, max(p.shards[0].armed-p.now(), -1))
+	s := &p.shards[0]
+	fmt.Fprint(&b, max(s.armed-p.now(), -1))
 	for _, id := range []locks.ID{"a", "b"} {
-		if l, ok := p.shards[0].locks.get(id); ok {
-			fmt.Fprintf(&b, "|%v %d %d", l.mode, l.deadline-p.now(), l.waiters())
+		if l, ok := s.locks.get(id); ok {
+			fmt.Fprintf(&b, "|%v %d %d %d", l.mode, l.deadline()-p.now(), s.deadlines.at(l)-p.now(), l.waiters())
 			for _, w := range p.waiting[id] {
 				fmt.Fprint(&b, w.req.TTL)
 			}
@@ -222,7 +225,7 @@ func TestExplorationFindsBrokenShards(t *testing.T) {
 		},
 		"the heap does not see a change": func(p *pair) {
 			if l, ok := p.shards[0].locks.get("a"); ok && l.held() {
-				l.deadline += instant(3 * tick)
+				l.sole.expires = p.now() + 1
 			}
 		},
 		"forgotten locks stay": func(p *pair) {

@@ -106,7 +106,7 @@ func (l *lock) holding() (all []lease, confirmed []bool) {
 // fingerprint tells apart states that may go on differently.
 func (w *world) fingerprint() string {
 	var b strings.Builder
-	fmt.Fprint(&b, w.mode, w.last != 0, w.in(w.deadline))
+	fmt.Fprint(&b, w.mode, w.last() != 0, w.in(w.deadline()))
 	holders, confirmed := w.holding()
 	for i, h := range holders {
 		fmt.Fprintf(&b, "|%s %d %d %v", h.owner, h.ttl/tick, w.in(h.expires), confirmed[i])

@@ -47,7 +47,7 @@ func (l *lock) soundCrowd() string {
 		}
 		if m.expires != never {
 			expiring++
-			if m.index == 0 || c.expiries.items[m.index-1] != m {
+			if m.index == 0 || c.expiries.at(m) != m.expires {
 				return "a holder's expiry is not watched"
 			}
 		}
@@ -267,7 +267,7 @@ func (v *verdict) grants() string {
 // deadline: it is when the first lease expires, or when the retention ends; and
 // the last token is known until then.
 func (v *verdict) deadline() string {
-	want, known := v.before.deadline, v.before.last != 0
+	want, known := v.before.deadline(), v.before.last() != 0
 	switch {
 	case v.after.held():
 		want, known = v.have[0].expires, true
@@ -287,10 +287,10 @@ func (v *verdict) deadline() string {
 	default:
 		known = known && want > v.after.now
 	}
-	if v.after.deadline != want {
-		return fmt.Sprintf("the deadline is %d, want %d", v.after.in(v.after.deadline), v.after.in(want))
+	if v.after.deadline() != want {
+		return fmt.Sprintf("the deadline is %d, want %d", v.after.in(v.after.deadline()), v.after.in(want))
 	}
-	if last := v.after.last; known && last != v.after.highest || !known && last != 0 {
+	if last := v.after.last(); known && last != v.after.highest || !known && last != 0 {
 		return fmt.Sprintf("the last token is %d, want %d if it is still to be known: %v", last, v.after.highest, known)
 	}
 	return ""

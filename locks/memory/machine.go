@@ -38,12 +38,14 @@ type lease struct {
 // lock is the state of one lock. It is small because most locks are held by
 // one exclusive holder: what shared holders and waiters need lies behind a pointer.
 type lock struct {
-	id        locks.ID
-	sole      lease       // the holder, if mode is Exclusive
-	annex     *annex      // nil unless mode is Shared or somebody waits
-	last      locks.Token // the highest token granted; 0 if unknown
-	deadline  instant     // when time alone changes the lock next
-	index     int32       // place in the shard's heap of deadlines
+	id locks.ID
+
+	// sole is the holder's lease, if mode is Exclusive. In the other modes nothing
+	// counts of it but its token and its expiry: see last and deadline.
+	sole lease
+
+	annex     *annex // nil unless mode is Shared or somebody waits
+	index     int32  // place in the shard's heap of deadlines
 	mode      locks.Mode
 	counted   bool // whether the shard's count of held locks includes it
 	confirmed bool // whether the sole holder's lease was renewed or acquired again
@@ -63,12 +65,17 @@ type minter interface {
 // newLock returns the lock that nothing is known about: free, never granted.
 func newLock(id locks.ID) *lock { return &lock{id: id, mode: locks.Free} }
 
-func (l *lock) before(other *lock) bool { return l.deadline < other.deadline }
-func (l *lock) place() *int32           { return &l.index }
-func (l *lock) held() bool              { return l.mode != locks.Free }
+func (l *lock) place() *int32 { return &l.index }
+func (l *lock) held() bool    { return l.mode != locks.Free }
+
+// last returns the highest token granted; 0 if unknown.
+func (l *lock) last() locks.Token { return l.sole.token }
+
+// deadline returns when time alone changes the lock next.
+func (l *lock) deadline() instant { return l.sole.expires }
 
 // unknown reports whether nothing is left of the lock that is worth keeping.
-func (l *lock) unknown() bool { return l.mode == locks.Free && l.last == 0 }
+func (l *lock) unknown() bool { return l.mode == locks.Free && l.last() == 0 }
 
 // crowd returns the shared holders; the lock must be held shared.
 func (l *lock) crowd() *crowd { return &l.annex.crowd }
@@ -94,7 +101,7 @@ func (l *lock) trim() {
 // get keeps its last token: it has not been free in between.
 func (l *lock) settle(now instant, tokens minter) {
 	switch {
-	case now < l.deadline:
+	case now < l.deadline():
 		return
 	case l.mode == locks.Exclusive:
 		l.free(l.sole.expires)
@@ -102,13 +109,13 @@ func (l *lock) settle(now instant, tokens minter) {
 		l.settleShared(now)
 	}
 	l.serve(now, tokens)
-	if l.mode == locks.Free && l.deadline <= now {
-		l.last = 0
+	if l.mode == locks.Free && l.deadline() <= now {
+		l.sole.token = 0
 	}
 }
 
 func (l *lock) settleShared(now instant) {
-	for l.deadline <= now {
+	for l.deadline() <= now {
 		over := l.crowd().earliest()
 		l.drop(over, over.expires)
 		if !l.held() {
@@ -123,8 +130,7 @@ func (l *lock) free(at instant) {
 	if l.mode == locks.Shared {
 		l.annex.crowd = crowd{}
 	}
-	l.mode, l.sole = locks.Free, lease{}
-	l.deadline = after(at, locks.Retention)
+	l.mode, l.sole = locks.Free, lease{token: l.last(), expires: after(at, locks.Retention)}
 	l.trim()
 }
 
@@ -133,7 +139,7 @@ func (l *lock) drop(ended *lease, at instant) {
 	if l.mode == locks.Shared {
 		l.crowd().remove(ended)
 		if l.crowd().len() > 0 {
-			l.deadline = l.crowd().deadline()
+			l.sole.expires = l.crowd().deadline()
 			return
 		}
 	}
@@ -197,17 +203,17 @@ func (l *lock) admits(req locks.AcquireRequest) bool {
 
 // grant makes a lease. It fails, and changes nothing, if there is no token left.
 func (l *lock) grant(req locks.AcquireRequest, now instant, tokens minter) (locks.Lease, error) {
-	token, err := tokens.mint(l.last)
+	token, err := tokens.mint(l.last())
 	if err != nil {
 		return locks.Lease{}, err
 	}
 	granted := lease{token: token, owner: req.Owner, ttl: req.TTL, granted: now, expires: after(now, req.TTL)}
-	l.mode, l.last = req.Mode, token
+	l.mode = req.Mode
 	if req.Mode == locks.Exclusive {
-		l.sole, l.deadline, l.confirmed = granted, granted.expires, false
+		l.sole, l.confirmed = granted, false
 	} else {
 		l.extended().crowd.add(granted)
-		l.deadline = l.crowd().deadline()
+		l.sole = lease{token: token, expires: l.crowd().deadline()}
 	}
 	return locks.Lease{Token: token, Owner: req.Owner, Mode: req.Mode, TTL: req.TTL}, nil
 }
@@ -218,9 +224,9 @@ func (l *lock) renew(mine *lease, ttl time.Duration, now instant) locks.Lease {
 	mine.expires = after(now, ttl)
 	if l.mode == locks.Shared {
 		l.crowd().renewed(mine)
-		l.deadline = l.crowd().deadline()
+		l.sole.expires = l.crowd().deadline()
 	} else {
-		l.deadline, l.confirmed = mine.expires, true
+		l.confirmed = true
 	}
 	return locks.Lease{Token: mine.token, Owner: mine.owner, Mode: l.mode, TTL: ttl}
 }
@@ -278,7 +284,7 @@ func (l *lock) holders() int {
 
 // info describes the lock; its holders come in no particular order.
 func (l *lock) info(now instant) locks.Info {
-	info := locks.Info{ID: l.id, Mode: l.mode, Waiters: l.waiters(), LastToken: l.last}
+	info := locks.Info{ID: l.id, Mode: l.mode, Waiters: l.waiters(), LastToken: l.last()}
 	switch l.mode {
 	case locks.Exclusive:
 		info.Holders = []locks.Holder{l.sole.holder(locks.Exclusive, now)}

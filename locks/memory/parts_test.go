@@ -15,14 +15,13 @@ import (
 // The parts whose faults would be hard to see through the engine.
 
 type item struct {
-	rank  int
+	rank  instant
 	index int32
 }
 
-func (i *item) before(other *item) bool { return i.rank < other.rank }
-func (i *item) place() *int32           { return &i.index }
+func (i *item) place() *int32 { return &i.index }
 
-func TestHeapKeepsTheSmallestFirst(t *testing.T) {
+func TestHeapKeepsTheEarliestFirst(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var h heap[*item]
 		var in []*item
@@ -30,16 +29,16 @@ func TestHeapKeepsTheSmallestFirst(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"add": func(rt *rapid.T) {
 				for range rapid.IntRange(1, 100).Draw(rt, "how many") {
-					x := &item{rank: rapid.IntRange(0, 1000).Draw(rt, "rank")}
-					h.fix(x)
+					x := &item{rank: instant(rapid.IntRange(0, 1000).Draw(rt, "rank"))}
+					h.set(x, x.rank)
 					in = append(in, x)
 				}
 			},
 			"change": func(rt *rapid.T) {
 				if len(in) > 0 {
 					x := pick()
-					x.rank = rapid.IntRange(0, 1000).Draw(rt, "rank")
-					h.fix(x)
+					x.rank = instant(rapid.IntRange(0, 1000).Draw(rt, "rank"))
+					h.set(x, x.rank)
 				}
 			},
 			"remove": func(rt *rapid.T) {
@@ -56,16 +55,19 @@ func TestHeapKeepsTheSmallestFirst(t *testing.T) {
 				if h.len() != len(in) {
 					rt.Fatalf("the heap has %d items, want %d", h.len(), len(in))
 				}
-				for i, x := range h.items {
-					if *x.place() != int32(i+1) {
-						rt.Fatalf("the item at %d believes to be at %d", i, *x.place()-1)
+				for i, e := range h.entries {
+					if *e.x.place() != int32(i+1) {
+						rt.Fatalf("the item at %d believes to be at %d", i, *e.x.place()-1)
 					}
-					if x.before(h.first()) {
-						rt.Fatalf("%d is first, and %d is in the heap", h.first().rank, x.rank)
+					if e.at != e.x.rank || h.at(e.x) != e.x.rank {
+						rt.Fatalf("an item for %d is entered for %d", e.x.rank, e.at)
+					}
+					if e.at < h.first().at {
+						rt.Fatalf("%d is first, and %d is in the heap", h.first().at, e.at)
 					}
 				}
-				if n := len(h.items); cap(h.items) >= 2*smallest && n < cap(h.items)/4 {
-					rt.Fatalf("%d items take room for %d", n, cap(h.items))
+				if n := len(h.entries); cap(h.entries) >= 2*smallest && n < cap(h.entries)/4 {
+					rt.Fatalf("%d items take room for %d", n, cap(h.entries))
 				}
 			},
 		})

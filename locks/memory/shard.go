@@ -27,7 +27,7 @@ type shard struct {
 
 	mu        sync.Mutex // guards what follows
 	locks     table[locks.ID, *lock]
-	deadlines heap[*lock] // of the locks that time changes
+	deadlines heap[*lock] // of the locks that time changes: when to look at them, not after their deadlines
 	timer     *time.Timer // nil until first needed
 	armed     instant     // when the timer fires; 0: it is not set
 	closed    bool
@@ -60,7 +60,10 @@ func (s *shard) step(action string, id locks.ID, create bool, do func(l *lock, n
 }
 
 // keep enters a lock as a step left it, or forgets it if it is unknown. It must
-// follow each step, since the heap is ordered by what steps change.
+// follow each step. A lock whose deadline has been put off stays where it is in the
+// heap: it is looked at too early then, and is entered anew. So a lease that is
+// renewed all the time, or a lock that is taken again and again, is moved once for
+// each time that its TTL passes.
 func (s *shard) keep(l *lock, known bool) {
 	if l.held() != l.counted {
 		l.counted = l.held()
@@ -78,10 +81,11 @@ func (s *shard) keep(l *lock, known bool) {
 	case !known:
 		s.locks.set(l.id, l)
 	}
-	if l.deadline == never {
+	switch {
+	case l.deadline() == never:
 		s.deadlines.remove(l)
-	} else {
-		s.deadlines.fix(l)
+	case l.deadline() < s.deadlines.at(l):
+		s.deadlines.set(l, l.deadline())
 	}
 }
 
@@ -91,7 +95,7 @@ func (s *shard) arm(now instant) {
 	if s.deadlines.len() == 0 {
 		return
 	}
-	due := (s.deadlines.first().deadline + instant(grid) - 1) / instant(grid) * instant(grid)
+	due := (s.deadlines.first().at + instant(grid) - 1) / instant(grid) * instant(grid)
 	if s.armed != 0 && s.armed <= due {
 		return
 	}
@@ -126,14 +130,15 @@ func (s *shard) sweepSome() (more bool) {
 	return false
 }
 
-// settleDue settles up to most of the locks whose deadline has come, and
+// settleDue settles up to most of the locks that are to be looked at by now, and
 // reports whether there are more.
 func (s *shard) settleDue(now instant, most int) (more bool) {
-	for ; s.deadlines.len() > 0 && s.deadlines.first().deadline <= now; most-- {
+	for ; s.deadlines.len() > 0 && s.deadlines.first().at <= now; most-- {
 		if most == 0 {
 			return true
 		}
-		l := s.deadlines.first()
+		l := s.deadlines.first().x
+		s.deadlines.remove(l) // keep enters it for its deadline
 		l.settle(now, s.engine)
 		s.keep(l, true)
 	}

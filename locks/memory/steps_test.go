@@ -79,7 +79,7 @@ func (w *world) acquireStep(req locks.AcquireRequest, most int) *deed {
 	w.settle(w.now, w)
 	d.lease, d.waiter, d.err = w.acquire(req, w.now, w, most)
 	if w.broken == moveDeadline && d.lease.Token != 0 {
-		w.deadline += instant(tick)
+		w.sole.expires += instant(tick)
 	}
 	return d
 }
@@ -104,7 +104,7 @@ func (w *world) releaseStep(req locks.ReleaseRequest) *deed {
 	case w.broken == answerTwice && len(d.stood) > 0 && d.stood[0].place == nil:
 		d.stood[0].answer <- answer{err: locks.ErrHeld}
 	case w.broken == forgetToken && !w.held():
-		w.last = 0
+		w.sole.token = 0
 	case w.broken == keepAnnex && !w.held():
 		w.annex = &annex{}
 	}

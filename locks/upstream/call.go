@@ -48,9 +48,6 @@ type call struct {
 	// run could do something else.
 	once bool
 
-	// timeless: it is right whenever it comes, and has no deadline.
-	timeless bool
-
 	// release is what op packs, if it is a release: from the second copy on it
 	// says when the first was sent.
 	release script.Release

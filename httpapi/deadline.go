@@ -1,0 +1,34 @@
+package httpapi
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// deadline is when reading or writing is to time out. fasthttp sets several for
+// each request, and each would change a timer, though hardly any call lasts. So
+// the connection is told of one only if it would time out later than that, or when
+// it has timed out too early: once in a few seconds.
+//
+// TLS would have to come above: below, it would not survive a write that timed out.
+type deadline struct {
+	due  time.Time // zero: never
+	told time.Time // what the connection goes by
+}
+
+// late reports whether the connection would time out later than is due.
+func (d *deadline) late() bool {
+	return !d.due.IsZero() && (d.told.IsZero() || d.due.Before(d.told))
+}
+
+// early reports whether err is that the connection has timed out before it is due.
+func (d *deadline) early(err error) bool {
+	return err != nil && errors.Is(err, os.ErrDeadlineExceeded) && !d.told.Equal(d.due)
+}
+
+// tell returns what the connection is to be told.
+func (d *deadline) tell() time.Time {
+	d.told = d.due
+	return d.told
+}
