@@ -15,15 +15,16 @@ import (
 )
 
 // This file sends the operations of all connections to the server, many in one
-// script. A request that finds the way free goes at once, by its own goroutine.
-// While flights are under way, requests gather, and the next flight takes all
+// script. A request that finds nothing under way goes at once, by its own goroutine.
+// While a flight is under way, requests gather, and the next flight takes all
 // of them along: so a lone client waits for nobody, and under load the cost of a
 // round trip is shared.
 
 const (
-	// flights is how many batches are under way at the same time: while the server
-	// runs one, the other is on the wire.
-	flights = 2
+	// crowd is how many operations have to wait for a second flight to begin beside
+	// the first: while the server runs one batch, the other is on the wire. With
+	// fewer, they do better to share a flight.
+	crowd = 16
 
 	// maxQueued is how many operations may wait for a flight. Each takes less
 	// than 1 KiB with a short ID and owner.
@@ -54,18 +55,19 @@ type batcher struct {
 	script script.Script
 	engine *Engine
 	most   int // operations in one script, but for a unit that alone has more
-	free   int // flights that may begin
+	atOnce int // flights below which a request goes at once
 	slack  time.Duration
 
 	mu     sync.Mutex
+	flying int     // flights under way
 	queue  []*unit // in the order in which they came
 	queued int     // operations in queue
 }
 
 func newBatcher(e *Engine, most int) *batcher {
-	b := &batcher{script: e.scripts.Batch, engine: e, most: most, free: flights, slack: e.timeout / spread}
+	b := &batcher{script: e.scripts.Batch, engine: e, most: most, atOnce: 1, slack: e.timeout / spread}
 	if most == 1 {
-		b.free = poolSize // nothing is gathered, so each needs a connection
+		b.atOnce = poolSize // nothing is gathered, so each needs a connection
 	}
 	return b
 }
@@ -74,8 +76,8 @@ func newBatcher(e *Engine, most int) *batcher {
 // outcome.
 func (b *batcher) run(u *unit) {
 	b.mu.Lock()
-	if b.free > 0 {
-		b.free--
+	if b.flying < b.atOnce {
+		b.flying++
 		b.mu.Unlock()
 		b.fly([]*unit{u})
 		b.land()
@@ -89,6 +91,10 @@ func (b *batcher) run(u *unit) {
 	u.done = make(chan struct{}, 1)
 	b.queue = append(b.queue, u)
 	b.queued += len(u.calls)
+	if b.queued >= crowd && b.flying == 1 {
+		b.flying++
+		go b.shuttle()
+	}
 	b.mu.Unlock()
 	// Flights end by the deadlines of what is in them, the engine's time-out. Who has
 	// less time than that does not wait for theirs.
@@ -119,11 +125,19 @@ func (b *batcher) withdraw(u *unit) {
 func (b *batcher) land() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.queue) == 0 {
-		b.free++
+	if b.enough() {
+		go b.shuttle()
 		return
 	}
-	go b.shuttle()
+	b.flying--
+}
+
+// enough reports whether a flight that has landed may go on. b.mu is held.
+func (b *batcher) enough() bool {
+	if b.flying > b.atOnce {
+		return b.queued >= crowd
+	}
+	return b.queued > 0
 }
 
 // shuttle flies what is queued, until nothing is.
@@ -136,11 +150,15 @@ func (b *batcher) shuttle() {
 	}
 }
 
-// take takes the units of the next flight from the queue. If there are none, the
-// flight is over.
+// take takes the units of the next flight from the queue. If there are none, or too
+// few for a second one, the flight is over.
 func (b *batcher) take() (units []*unit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !b.enough() {
+		b.flying--
+		return nil
+	}
 	ops := 0
 	for n, u := range b.queue {
 		if ops += len(u.calls); n > 0 && (ops > b.most || u.until.Sub(b.queue[0].until).Abs() > b.slack) {
@@ -152,9 +170,6 @@ func (b *batcher) take() (units []*unit) {
 	b.queued -= ops
 	if b.queue = b.queue[len(units):]; len(b.queue) == 0 {
 		b.queue = nil
-	}
-	if len(units) == 0 {
-		b.free++
 	}
 	return units
 }
