@@ -6,6 +6,7 @@ package proxy
 import (
 	"cmp"
 	"errors"
+	"runtime"
 
 	"github.com/goodjobtech/candado/locks"
 )
@@ -93,6 +94,14 @@ func (c *call) do(g *group) (err error) {
 		}
 	}()
 	c.sess.leases.Do(c.ctx, g.ops)
+	for i := range g.ops {
+		if r := &g.ops[i].Released; r.Ended > 0 && r.Held {
+			// Who was handed the lock goes first: everybody behind it waits for its answer. Else
+			// this client's would be written before.
+			runtime.Gosched()
+			break
+		}
+	}
 	return nil
 }
 
