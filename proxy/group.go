@@ -52,11 +52,17 @@ func (c *call) enter() (grouped bool, err error) {
 		}
 		return false, err
 	}
-	g.items = append(g.items, item{cmd: c.cmd, muted: c.muted, op: n})
-	if len(g.items) >= maxGroup {
+	c.join(item{cmd: c.cmd, muted: c.muted, op: n})
+	return true, nil
+}
+
+// join takes a command into the group, and has the group done if it is full: what was
+// refused counts, too, for it takes memory until it is told.
+func (c *call) join(it item) {
+	c.group.items = append(c.group.items, it)
+	if len(c.group.items) >= maxGroup {
 		c.settle()
 	}
-	return true, nil
 }
 
 // settle has the operations that wait done, and appends what they came to.
