@@ -75,8 +75,7 @@ func (c *call) take(args [][]byte) {
 	c.sess.skipNext = false
 	grouped, err := c.attempt(args)
 	switch {
-	case grouped:
-		return
+	case grouped: // what there is to say comes with the others
 	case err != nil:
 		c.refuse(err)
 	case c.muted:
