@@ -44,14 +44,16 @@ func (c *call) enter() (grouped bool, err error) {
 	}
 	g, n := c.group, len(c.group.ops)
 	g.ops = append(g.ops, locks.Op{})
-	if err := c.cmd.op(c, &g.ops[n]); err != nil {
-		g.ops[n] = locks.Op{}
-		g.ops = g.ops[:n]
+	op := &g.ops[n]
+	g.ops = g.ops[:n] // should the next line panic, it is not there
+	if err := c.cmd.op(c, op); err != nil {
+		*op = locks.Op{}
 		if err == errAlone {
 			err = nil
 		}
 		return false, err
 	}
+	g.ops = g.ops[:n+1]
 	c.join(item{cmd: c.cmd, muted: c.muted, op: n})
 	return true, nil
 }
