@@ -252,9 +252,8 @@ func TestNothingIsSentForAClientThatLeft(t *testing.T) {
 
 func TestWhatGathersIsBounded(t *testing.T) {
 	const clients, together = 300, 256
-	_, p, e, _ := behindProxy(t, time.Second)
-	p.Freeze()
-	time.AfterFunc(500*time.Millisecond, p.Thaw)
+	_, p, e, _ := behindProxy(t, 5*time.Second)
+	p.Freeze() // until somebody is refused
 	var mu sync.Mutex
 	busy := 0
 	each(clients, func(i int) {
@@ -267,6 +266,7 @@ func TestWhatGathersIsBounded(t *testing.T) {
 		defer mu.Unlock()
 		if errors.Is(ops[0].Err, locks.ErrBusy) {
 			busy++
+			p.Thaw()
 		}
 	})
 	if busy == 0 || busy > clients-1<<16/together {
