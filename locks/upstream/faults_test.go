@@ -333,6 +333,11 @@ func TestFullServerGrantsNothingBehindOthersOfABatch(t *testing.T) {
 			t.Errorf("operation %d: %v", i, ops[i].Err)
 		}
 	}
+	for _, alone := range []locks.AcquireRequest{request("alone", ""), shared("alone", "")} {
+		if lease, err := e.Acquire(context.Background(), alone); !errors.Is(err, locks.ErrUnavailable) {
+			t.Errorf("%v alone: %+v, %v", alone.Mode, lease, err)
+		}
+	}
 }
 
 func TestStateOfTheServerIsLoggedOnce(t *testing.T) {
