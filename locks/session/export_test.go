@@ -12,5 +12,5 @@ func (m *Manager) Watch() (counted, unseen, known int) {
 		unseen += len(p.unseen)
 		p.mu.Unlock()
 	}
-	return counted, unseen, m.book.releases.n
+	return counted, unseen, m.book.n.releases
 }

@@ -101,7 +101,7 @@ func (m *Manager) renewAll(due []*held) {
 // others have set.
 func (m *Manager) renew(some []*held) {
 	m.mu.Lock()
-	some = slices.DeleteFunc(some, func(h *held) bool { return !m.book.keeps(h) })
+	some = slices.DeleteFunc(some, func(h *held) bool { return !m.keeps(h) })
 	reqs := make([]locks.HeartbeatRequest, len(some))
 	for i, h := range some {
 		reqs[i] = locks.HeartbeatRequest{ID: h.id, Claim: locks.Claim{Token: h.token}, TTL: h.ttl}
@@ -119,7 +119,7 @@ func (m *Manager) renew(some []*held) {
 	m.mu.Lock()
 	var losses []loss
 	for i, h := range some {
-		if m.book.keeps(h) {
+		if m.keeps(h) {
 			losses = append(losses, m.judge(h, sent, results[i])...)
 		}
 	}
