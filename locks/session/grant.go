@@ -23,7 +23,7 @@ func (m *Manager) doubtful(ctx context.Context, a *ask, lease locks.Lease, sent 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	slow := m.now()-sent > instant(a.req.TTL/slowPart)
-	_, p := m.find(a, lease.Token)
+	p := a.page.partings.get(lease.Token) // one that is still to be shed is not tried yet, nor shall it be (see granted)
 	tried := p != nil && !p.untold && p.tries > 0
 	a.renewed = (slow || tried || a.suspect) && ctx.Err() == nil
 	if a.renewed {
