@@ -88,6 +88,35 @@ func BenchmarkRenew(b *testing.B) {
 	}
 }
 
+// All leases come due at the same time: until they are renewed.
+func BenchmarkTick(b *testing.B) {
+	for _, n := range []int{chunk, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			m, s := keeping(b, n)
+			all := s.stay.leases
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				m.mu.Lock()
+				for _, h := range all {
+					h.due = m.now()
+					m.book.schedule(&h.slot, h.due)
+				}
+				m.mu.Unlock()
+				b.StartTimer()
+				m.tick()
+				for calls := 1; calls > 0; {
+					time.Sleep(100 * time.Microsecond)
+					m.mu.Lock()
+					calls = m.calls
+					m.mu.Unlock()
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/lease")
+		})
+	}
+}
+
 // A connection with many leases closes: until they are released.
 func BenchmarkResetOfMany(b *testing.B) {
 	for _, n := range []int{100, 10_000, 100_000} {

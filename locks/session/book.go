@@ -80,6 +80,7 @@ type release struct {
 	back  bool     // it is not under way any more
 	page  *page    // nil while it is not in the book
 	meant []*held  // what it may end: first what was held when it began, then what was granted meanwhile
+	first [1]*held // room for the one that it mostly is
 	early int      // how many those first ones are
 
 	result locks.ReleaseResult // what it came to
@@ -91,6 +92,9 @@ type release struct {
 // aim notes that the release is meant for a lease, if it may end it.
 func (r *release) aim(h *held) {
 	if r.req.Force || r.req.Claim.Matches(h.token, h.owner) {
+		if r.meant == nil {
+			r.meant = r.first[:0]
+		}
 		r.meant = append(r.meant, h)
 		h.releases = append(h.releases, r)
 	}
@@ -137,11 +141,11 @@ func (b *book) read(id locks.ID) *page {
 	return &b.blank
 }
 
-// open returns the page of a lock, to be written on.
-func (b *book) open(id locks.ID) *page {
+// open returns the page of a lock, which is in the part given, to be written on.
+func (b *book) open(id locks.ID, in *part) *page {
 	pg := b.pages[id]
 	if pg == nil {
-		pg = &page{id: id, part: b.watch.part(id)}
+		pg = &page{id: id, part: in}
 		if b.pages == nil {
 			b.pages = make(map[locks.ID]*page)
 		}
@@ -158,7 +162,7 @@ func (b *book) tidy(pg *page) {
 }
 
 func (b *book) ask(a *ask) {
-	pg := b.open(a.req.ID)
+	pg := b.open(a.req.ID, b.watch.part(a.req.ID))
 	b.count(pg)
 	a.page = pg
 	pg.asks.put(a, a)
@@ -178,8 +182,8 @@ func (b *book) forget(a *ask) {
 	b.tidy(pg)
 }
 
-func (b *book) add(h *held) {
-	pg := b.open(h.id)
+// add takes a held lease in, on the page of the ask that has brought it.
+func (b *book) add(h *held, pg *page) {
 	b.count(pg)
 	h.page = pg
 	pg.held.put(h.token, h)
@@ -205,8 +209,9 @@ func (b *book) tear(h *held) {
 	b.schedule(&h.slot, never)
 }
 
-func (b *book) addParting(p *parting) {
-	pg := b.open(p.id)
+// addParting takes a parting lease in that was not held, on the page of the ask that has
+// brought it.
+func (b *book) addParting(p *parting, pg *page) {
 	b.count(pg)
 	b.enter(p, pg)
 }
@@ -240,7 +245,7 @@ func (b *book) removeParting(p *parting) {
 }
 
 func (b *book) addRelease(r *release) {
-	pg := b.open(r.req.ID)
+	pg := b.open(r.req.ID, r.part)
 	r.page = pg
 	pg.releases.put(r, r)
 	b.n.releases++

@@ -23,7 +23,7 @@ func (m *Manager) doubtful(ctx context.Context, a *ask, lease locks.Lease, sent 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	slow := m.now()-sent > instant(a.req.TTL/slowPart)
-	p := a.page.partings.get(lease.Token) // one that is still to be shed is not tried yet, nor shall it be (see granted)
+	p := a.page.partings.get(lease.Token) // one that is still to be shed was not tried, and had better not be before it is granted again
 	tried := p != nil && !p.untold && p.tries > 0
 	a.renewed = (slow || tried || a.suspect) && ctx.Err() == nil
 	if a.renewed {
@@ -123,7 +123,7 @@ func (m *Manager) giveUp(a *ask, lease locks.Lease, sent instant) {
 		p.until = max(p.until, m.latest(a.req.TTL))
 	default:
 		b := newBatch()
-		m.part(b, &parting{
+		m.part(b, a.page, &parting{
 			name:   name{a.req.ID, lease.Token},
 			owner:  lease.Owner,
 			untold: lease.Owner != "" && !a.renewed,
@@ -158,8 +158,8 @@ func (m *Manager) adopt(a *ask, lease locks.Lease, sent instant) *held {
 		until: m.latest(a.req.TTL),
 	}
 	h.stakes = h.first[:0]
-	m.replace(a.session, h)
-	m.book.add(h)
+	m.replace(a.session, h, a.page)
+	m.book.add(h, a.page)
 	m.attach(h, a.session)
 	for r := range h.page.releases.all() {
 		r.aim(h)
@@ -171,11 +171,11 @@ func (m *Manager) adopt(a *ask, lease locks.Lease, sent instant) *held {
 // replace drops what the session had of the same lock and owner: that is over, and its
 // holder learns so by the new token. Other sessions that had it learn by the next
 // renewal. m.mu is held.
-func (m *Manager) replace(s *Session, by *held) {
+func (m *Manager) replace(s *Session, by *held, pg *page) {
 	if by.owner == "" {
 		return
 	}
-	for h := range m.book.read(by.id).held.all() {
+	for h := range pg.held.all() {
 		if h.owner != by.owner || !m.shed(h) {
 			continue
 		}

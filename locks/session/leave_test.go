@@ -167,20 +167,17 @@ func TestReleaseAmidstADismissal(t *testing.T) {
 
 // Nobody is told that a session has lost what it had given up.
 func TestLeaseRunsOutAmidstADismissal(t *testing.T) {
-	inVirtualTime(t, session.Options{}, func(f *fixture) {
+	inVirtualTime(t, session.Options{Timeout: time.Minute}, func(f *fixture) {
+		f.engine.onRenew = func(ctx context.Context, _ []locks.HeartbeatRequest) error { return hang(ctx) }
 		s := f.open()
 		f.acquire(s, locks.AcquireRequest{ID: "job"})
-		f.engine.away.Store(true)
-		time.Sleep(29 * time.Second) // renewals have failed
+		time.Sleep(29500 * time.Millisecond) // no renewal has come back, and none is due
 		rest, released := f.manager.Leave(s, false)
-		time.Sleep(time.Second)
+		time.Sleep(400 * time.Millisecond)
 		f.wantLost(0)
-		f.engine.away.Store(false)
 		rest()
-		time.Sleep(10 * time.Second)
 		f.wantReleased(released, true)
 		lease := f.acquire(s, locks.AcquireRequest{ID: "job"})
-		time.Sleep(time.Hour)
 		f.wantLive("job", lease.Token, true)
 	})
 }

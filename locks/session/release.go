@@ -42,9 +42,9 @@ func (b *batch) less() {
 	}
 }
 
-// part takes a parting lease into the book that was not held.
-func (m *Manager) part(b *batch, p *parting) {
-	m.book.addParting(p)
+// part takes a parting lease into the book that was not held, on the page given.
+func (m *Manager) part(b *batch, pg *page, p *parting) {
+	m.book.addParting(p, pg)
 	m.enqueue(b, p)
 }
 
