@@ -11,6 +11,16 @@ import (
 // OpenDoubts returns how many acquires are in doubt.
 func (e *Engine) OpenDoubts() int { return len(e.doubts.all()) }
 
+// Waiting returns how many requests for a lock know that they wait.
+func (e *Engine) Waiting(id locks.ID) int {
+	e.waiting.mu.Lock()
+	defer e.waiting.mu.Unlock()
+	if r := e.waiting.rooms[id]; r != nil {
+		return len(r.waiters)
+	}
+	return 0
+}
+
 // Settle tends every lock that requests of the engines wait for, as a second
 // that passes would.
 func Settle(engines ...locks.Engine) {

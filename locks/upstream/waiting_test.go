@@ -40,14 +40,14 @@ func waitsUnder(t testing.TB, ctx context.Context, e locks.Engine, req locks.Acq
 	if req.Wait == 0 {
 		req.Wait = locks.Forever
 	}
-	before := info(t, e, req.ID).Waiters
+	knew := e.(*upstream.Engine).Waiting(req.ID)
 	result := make(chan ending, 1)
 	go func() {
 		lease, err := e.Acquire(ctx, req)
 		result <- ending{lease, err, time.Now()}
 	}()
 	eventually(t, "the request waits", func() bool {
-		return len(result) > 0 || info(t, e, req.ID).Waiters > before
+		return len(result) > 0 || e.(*upstream.Engine).Waiting(req.ID) > knew
 	})
 	return result
 }
