@@ -4,11 +4,13 @@ GO         ?= go
 FUZZTIME   ?= 20s
 CHAOS      ?= 5m
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+REVISION   ?= $(shell git rev-parse HEAD 2>/dev/null)
+DOCKER     ?= docker
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos lint fuzz build bench bench-quick bench-handoff setup
+.PHONY: help run test chaos lint fuzz build image bench bench-quick bench-handoff setup
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -22,6 +24,7 @@ setup: ## Install what the tests need and is missing
 test: setup ## Run every test with the race detector (sets up what is missing first)
 	$(GO) test -race -shuffle=on -timeout 10m ./...
 	$(GO) test -C bench -race -shuffle=on -timeout 1m ./...
+	$(GO) test -C deploy -race -shuffle=on -timeout 3m -count=1 ./...
 
 chaos: setup ## Check histories of clients while servers fail, for CHAOS (5m), from SEED on
 	CHAOS=$(CHAOS) SEED=$(SEED) $(GO) test -race -count=1 -v -timeout 0 -run '^TestChaos$$' ./cmd/candado
@@ -34,6 +37,9 @@ fuzz: ## Run each fuzz target for FUZZTIME (20s)
 
 build: ## Build the static binary bin/candado
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/candado ./cmd/candado
+
+image: ## Build the image candado with DOCKER (docker; or 'buildah', 'podman')
+	$(DOCKER) build $(if $(filter docker,$(DOCKER)),,--format docker) --file deploy/Dockerfile --tag candado --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
 
 bench: bin/bench ## Measure all, report in bench/results (ARGS='-sections pairs'; REFERENCE=1: in bench/reference)
 	bin/bench $(if $(REFERENCE),-out bench/reference) $(ARGS)

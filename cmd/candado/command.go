@@ -109,7 +109,8 @@ func (p program) serve(cmd *cobra.Command, _ []string) error {
 	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(p.signals)
 
-	m := &Main{Config: config, Version: buildVersion(), Log: config.logger(p.stderr)}
+	log := config.logger(p.stderr)
+	m := &Main{Config: config, Version: buildVersion(), Log: log, Notify: notifier(p.lookupEnv, log)}
 	if err := m.Open(); err != nil {
 		return err
 	}

@@ -29,6 +29,10 @@ type Main struct {
 	Version string       // default: empty
 	Log     *slog.Logger // default: nothing is logged
 
+	// Notify is told when the service is ready, and when it begins to stop.
+	// Default: nobody is told.
+	Notify func(state string)
+
 	engine  locks.Engine
 	fronts  []front
 	failed  chan error // brings the error of a front end that ended by itself
@@ -152,6 +156,7 @@ func (m *Main) start() {
 // the wait for running commands: then it returns at once, with an error, and
 // the process is expected to end.
 func (m *Main) Run(stop <-chan os.Signal) error {
+	m.tell(notifyReady)
 	var failure error
 	select {
 	case s := <-stop:
@@ -159,6 +164,7 @@ func (m *Main) Run(stop <-chan os.Signal) error {
 	case failure = <-m.failed:
 		m.Log.Info("stopping", "failed", failure.Error())
 	}
+	m.tell(notifyStopping)
 	closed := make(chan error, 1)
 	go func() { closed <- m.Close() }()
 	select {
@@ -166,6 +172,12 @@ func (m *Main) Run(stop <-chan os.Signal) error {
 		return errors.Join(failure, err)
 	case s := <-stop:
 		return errors.Join(failure, fmt.Errorf("signal %v ended the wait for running commands", s))
+	}
+}
+
+func (m *Main) tell(state string) {
+	if m.Notify != nil {
+		m.Notify(state)
 	}
 }
 
