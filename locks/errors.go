@@ -33,7 +33,7 @@ var (
 )
 
 // UnsafeError: the engine does not serve, for what it keeps the locks in is unsafe.
-// Nothing was done. It is an ErrUnavailable.
+// It is an ErrUnavailable.
 type UnsafeError struct {
 	Reason string // what is unsafe, and what to do about it
 }

@@ -19,9 +19,10 @@ func TestStrictEngineSendsNothingToAnUnsafeServer(t *testing.T) {
 	lease := acquire(t, e, request("a", "me"))
 	p.Retarget(is.Addr)
 	// Nobody has looked since: the connection itself is what is refused.
-	for range 3 {
-		refused(t, e)
+	if _, err := e.Check(context.Background(), "a", lease.Token); !errors.As(err, new(*locks.UnsafeError)) {
+		t.Errorf("check: %v, want UnsafeError", err)
 	}
+	refused(t, e)
 	c := raw(t, is.Addr)
 	if n := c.DBSize(context.Background()).Val(); n != 0 {
 		t.Errorf("the unsafe server has %d keys", n)
