@@ -17,10 +17,14 @@ func TestStrictEngineSendsNothingToAnUnsafeServer(t *testing.T) {
 	var log logged
 	e := looked(t, upstream.Options{URL: p.URL(), Strict: true, Log: log.logger()})
 	lease := acquire(t, e, request("a", "me"))
+	p.Retarget("127.0.0.1:1") // where nobody is: the connections are known to be lost
+	if _, err := e.Check(context.Background(), "a", lease.Token); !errors.Is(err, locks.ErrUnavailable) {
+		t.Errorf("check while the server is away: %v, want ErrUnavailable", err)
+	}
 	p.Retarget(is.Addr)
 	// Nobody has looked since: the connection itself is what is refused.
-	if _, err := e.Check(context.Background(), "a", lease.Token); !errors.As(err, new(*locks.UnsafeError)) {
-		t.Errorf("check: %v, want UnsafeError", err)
+	if _, err := e.Acquire(context.Background(), request("b", "me")); !errors.As(err, new(*locks.UnsafeError)) {
+		t.Errorf("acquire: %v, want UnsafeError", err)
 	}
 	refused(t, e)
 	c := raw(t, is.Addr)
