@@ -24,7 +24,7 @@ func (d *deadline) late() bool {
 
 // early reports whether err is that the connection has timed out before it is due.
 func (d *deadline) early(err error) bool {
-	return err != nil && errors.Is(err, os.ErrDeadlineExceeded) && !d.told.Equal(d.due)
+	return errors.Is(err, os.ErrDeadlineExceeded) && !d.told.Equal(d.due)
 }
 
 // tell returns what the connection is to be told.

@@ -212,7 +212,7 @@ func TestFullQueueIs429(t *testing.T) {
 	first.request("/acquire/job?wait=1h")
 	waiting(t, engine, 1)
 	second.request("/acquire/job?wait=1h")
-	second.wants(429, `{"error":"too many requests wait for the lock","state":1,"success":false}`)
+	second.wants(429, `{"error":"too many requests wait","state":1,"success":false}`)
 	second.request("/acquire/job")
 	second.wants(409, runOut)
 }

@@ -22,7 +22,7 @@ var (
 
 	// ErrBusy: a quota is reached, such as that of a lock's waiters. Nothing was
 	// done.
-	ErrBusy = errors.New("too many requests wait for the lock")
+	ErrBusy = errors.New("too many requests wait")
 
 	// ErrUnavailable: the engine did not answer in time, or could not act. The
 	// outcome is unknown: ask again with the same owner or token.

@@ -75,8 +75,7 @@ func (c *call) take(args [][]byte) {
 	c.sess.skipNext = false
 	grouped, err := c.attempt(args)
 	switch {
-	case grouped:
-		return
+	case grouped: // what there is to say comes with the others
 	case err != nil:
 		c.refuse(err)
 	case c.muted:
@@ -158,11 +157,11 @@ func (c *call) resolve(args [][]byte) error {
 
 // refuse says why a command has failed, behind what the commands before it have to say.
 func (c *call) refuse(err error) {
-	if c.group != nil {
-		c.group.items = append(c.group.items, item{cmd: c.cmd, muted: c.muted, op: none, err: err})
+	if c.group == nil {
+		c.fail(c.cmd, c.muted, err)
 		return
 	}
-	c.fail(c.cmd, c.muted, err)
+	c.join(item{cmd: c.cmd, muted: c.muted, op: none, err: err})
 }
 
 // fail appends what a client is told of an error.

@@ -44,19 +44,27 @@ func (c *call) enter() (grouped bool, err error) {
 	}
 	g, n := c.group, len(c.group.ops)
 	g.ops = append(g.ops, locks.Op{})
-	if err := c.cmd.op(c, &g.ops[n]); err != nil {
-		g.ops[n] = locks.Op{}
-		g.ops = g.ops[:n]
+	op := &g.ops[n]
+	g.ops = g.ops[:n] // should the next line panic, it is not there
+	if err := c.cmd.op(c, op); err != nil {
+		*op = locks.Op{}
 		if err == errAlone {
 			err = nil
 		}
 		return false, err
 	}
-	g.items = append(g.items, item{cmd: c.cmd, muted: c.muted, op: n})
-	if len(g.items) >= maxGroup {
+	g.ops = g.ops[:n+1]
+	c.join(item{cmd: c.cmd, muted: c.muted, op: n})
+	return true, nil
+}
+
+// join takes a command into the group, and has the group done if it is full: what was
+// refused counts, too, for it takes memory until it is told.
+func (c *call) join(it item) {
+	c.group.items = append(c.group.items, it)
+	if len(c.group.items) >= maxGroup {
 		c.settle()
 	}
-	return true, nil
 }
 
 // settle has the operations that wait done, and appends what they came to.

@@ -151,6 +151,31 @@ func TestGroupIsBounded(t *testing.T) {
 	})
 }
 
+// A large command leaves a large buffer, and thousands of short ones fit in behind it. Each
+// is answered with more than it takes.
+func TestRepliesOfGroupsAreWrittenEarly(t *testing.T) {
+	for short, reply := range map[string]string{"a\n": "-ERR unknown command", "LOCK.RELEASE down\n": "-UNAVAILABLE"} {
+		inVirtualTime(t, Options{}, func(t *testing.T, _ *Server, dial func() *client) {
+			c := dial()
+			c.want("+PONG\r\n", "PING")
+			long, n := encode("ECHO", strings.Repeat("x", 33<<10)), 30<<10/len(short)
+			c.send(long[:30<<10])
+			go c.send(long[30<<10:] + "LOCK.CHECK a 7\n" + strings.Repeat(short, n))
+			all, replies := make([]byte, 4<<20), 0
+			for replies < n {
+				got, err := c.conn.Read(all) // of a pipe: what one write brings
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got > flushAt+maxGroup*100 {
+					t.Errorf("%d bytes are written at a time to %q", got, short)
+				}
+				replies += strings.Count(string(all[:got]), reply)
+			}
+		})
+	}
+}
+
 // redcon reads the first batch. What it has no room for is not forgotten.
 func TestFirstBatchMayBeLargerThanRedconReads(t *testing.T) {
 	inVirtualTime(t, Options{}, func(t *testing.T, _ *Server, dial func() *client) {

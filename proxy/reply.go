@@ -8,8 +8,8 @@ import (
 	"github.com/tidwall/redcon"
 )
 
-// reply collects one command's reply. Where RESP2 lacks a type, the method says
-// what stands for it.
+// reply collects the replies that are not written yet. Where RESP2 lacks a type, the
+// method says what stands for it.
 type reply struct {
 	b     []byte
 	proto int

@@ -71,7 +71,7 @@ func TestFailedCellHasNoNumbers(t *testing.T) {
 
 func TestContendersOfAPictureHaveColoursOfTheirOwn(t *testing.T) {
 	for _, picture := range [][]string{
-		{"Redis SET+DEL", "direct EVALSHA", "candado embedded", "candado on Redis", "candado on Redis, no batches", "no-op redcon"},
+		{"Redis SET+DEL", "direct EVALSHA", "candado embedded", "candado on Redis", "candado on Redis (no batches)", "no-op redcon"},
 		{"mutex", "candado embedded", "candado on Redis", "two candados on Redis", "redsync", "redislock", "rueidislock"},
 		{"constant fasthttp", "candado embedded", "candado on Redis"},
 		{"Redis itself", "candado embedded", "candado on Redis"},

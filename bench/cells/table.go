@@ -92,7 +92,7 @@ func color(contender string) int {
 		return 2
 	case "candado on Redis":
 		return 3
-	case "two candados on Redis", "candado on Redis, no batches":
+	case "two candados on Redis", "candado on Redis (no batches)":
 		return 4
 	case "redsync", "direct EVALSHA":
 		return 1

@@ -4,34 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// ttl is how long a lease lasts, in ms: never the end of one here.
-const ttl = 30_000
+// DefaultTTL is how long a lease lasts unless it is asked for otherwise.
+const DefaultTTL = 30 * time.Second
 
 // Candado is one candado, or several on the same Redis: the workers are spread
-// evenly over them. Each worker has a connection of its own.
-func Candado(name string, addrs ...string) Contender {
+// evenly over them. Each worker has a connection of its own. A lease lasts for
+// ttl, which has to be longer than any is held.
+func Candado(name string, ttl time.Duration, addrs ...string) Contender {
 	return Contender{
 		Name:   name,
 		Queue:  true,
 		Fenced: true,
 		Open: func(ctx context.Context, id string, workers int) (*Contest, error) {
-			return openCandado(ctx, addrs, id, workers)
+			return openCandado(ctx, addrs, ttl.Milliseconds(), id, workers)
 		},
 	}
 }
 
-func openCandado(ctx context.Context, addrs []string, id string, workers int) (*Contest, error) {
+func openCandado(ctx context.Context, addrs []string, ttl int64, id string, workers int) (*Contest, error) {
 	clients := make([]*redis.Client, len(addrs))
 	for i, addr := range addrs {
 		clients[i] = candadoClient(addr, workers+1) // one more for the check
 	}
 	next := 0
 	c := contest(workers, func() Worker {
-		w := &candadoWorker{conn: clients[next%len(clients)].Conn(), id: id}
+		w := &candadoWorker{conn: clients[next%len(clients)].Conn(), id: id, ttl: ttl}
 		next++
 		return w
 	}, func() {
@@ -57,7 +59,7 @@ func candadoClient(addr string, connections int) *redis.Client {
 // checkFree takes the lock without waiting, which candado allows only if it is
 // free and nobody waits for it, and gives it back.
 func checkFree(ctx context.Context, client *redis.Client, id string) error {
-	token, err := client.Do(ctx, "LOCK.ACQUIRE", id, "PX", ttl).Int64()
+	token, err := client.Do(ctx, "LOCK.ACQUIRE", id).Int64()
 	if errors.Is(err, redis.Nil) {
 		return errors.New("the lock is not free though all have left")
 	}
@@ -85,11 +87,12 @@ func releaseCandado(ctx context.Context, client doer, id string, token int64) er
 type candadoWorker struct {
 	conn  *redis.Conn
 	id    string
+	ttl   int64 // ms
 	token int64
 }
 
 func (w *candadoWorker) Acquire(ctx context.Context) (int64, error) {
-	reply, err := w.conn.Do(ctx, "LOCK.ACQUIRE", w.id, "BLOCK", 0, "PX", ttl).Result()
+	reply, err := w.conn.Do(ctx, "LOCK.ACQUIRE", w.id, "BLOCK", 0, "PX", w.ttl).Result()
 	if err != nil {
 		return 0, fmt.Errorf("LOCK.ACQUIRE: %w", err)
 	}

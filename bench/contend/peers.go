@@ -81,7 +81,7 @@ func (w *redislockWorker) Acquire(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Hour) // without a deadline it gives up after the TTL
 	defer cancel()
 	var err error
-	w.lock, err = w.client.Obtain(ctx, w.id, ttl*time.Millisecond, &redislock.Options{
+	w.lock, err = w.client.Obtain(ctx, w.id, DefaultTTL, &redislock.Options{
 		RetryStrategy: redislock.LinearBackoff(100 * time.Millisecond),
 	})
 	return 0, err

@@ -18,6 +18,7 @@ const (
 	redsync  = "redsync"
 	embedded = "candado embedded"
 	onRedis  = "candado on Redis"
+	short    = "candado on Redis (4 s leases)"
 )
 
 // field is the servers that run for the section.
@@ -61,9 +62,10 @@ func (f *field) entrants(p report.Plan) []*entrant {
 	a, b := f.upstreams[0], f.upstreams[1]
 	all := []*entrant{
 		{Contender: contend.Mutex()},
-		{Contender: contend.Candado(embedded, f.embedded.Addr), candados: []*server.Process{f.embedded}},
-		{Contender: contend.Candado(onRedis, a.Addr), candados: []*server.Process{a}, redis: f.redis},
-		{Contender: contend.Candado("two candados on Redis", a.Addr, b.Addr), candados: []*server.Process{a, b}, redis: f.redis},
+		{Contender: contend.Candado(embedded, contend.DefaultTTL, f.embedded.Addr), candados: []*server.Process{f.embedded}},
+		{Contender: contend.Candado(onRedis, contend.DefaultTTL, a.Addr), candados: []*server.Process{a}, redis: f.redis},
+		{Contender: contend.Candado(short, 4*time.Second, a.Addr), candados: []*server.Process{a}, redis: f.redis},
+		{Contender: contend.Candado("two candados on Redis", contend.DefaultTTL, a.Addr, b.Addr), candados: []*server.Process{a, b}, redis: f.redis},
 		{Contender: contend.Redsync(f.redis.Addr), redis: f.redis},
 		{Contender: contend.Redislock(f.redis.Addr), redis: f.redis},
 		{Contender: contend.Rueidislock(f.redis.Addr), redis: f.redis},
@@ -74,7 +76,7 @@ func (f *field) entrants(p report.Plan) []*entrant {
 // everybody are the names of all contenders; those that have goals, or that
 // goals are measured by, are enough for a quick run.
 var (
-	everybody = []string{mutex, embedded, onRedis, "two candados on Redis", redsync, "redislock", "rueidislock"}
+	everybody = []string{mutex, embedded, onRedis, short, "two candados on Redis", redsync, "redislock", "rueidislock"}
 	essential = []string{mutex, embedded, onRedis, redsync}
 )
 

@@ -21,7 +21,7 @@ const (
 	scripts    = "direct EVALSHA"
 	embedded   = "candado embedded"
 	onRedis    = "candado on Redis"
-	unbatched  = "candado on Redis, no batches"
+	unbatched  = "candado on Redis (no batches)"
 	noopServer = "no-op redcon"
 )
 

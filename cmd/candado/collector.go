@@ -29,7 +29,8 @@ func gcPercent(live uint64) int {
 	if live == 0 {
 		return mostPercent
 	}
-	return int(min(max(mostGarbage*100/live, leastPercent), mostPercent))
+	percent := int(min(max(mostGarbage*100/live, leastPercent), mostPercent))
+	return percent - percent%10 // each change stops the process for a moment
 }
 
 // collector sets GOGC anew after each collection.

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,16 +41,15 @@ func BenchmarkAcquireRelease(b *testing.B) {
 	for _, n := range []int{0, 1_000, 100_000} {
 		b.Run(fmt.Sprint("beside ", n), func(b *testing.B) {
 			_, s := keeping(b, n)
-			ctx := context.Background()
+			ids := make([]locks.ID, 1_000) // so that none is at hand
+			for i := range ids {
+				ids[i] = locks.ID(fmt.Sprint("other ", i))
+			}
+			i := 0
 			b.ReportAllocs()
 			for b.Loop() {
-				lease, err := s.Acquire(ctx, locks.AcquireRequest{ID: "a", TTL: time.Hour})
-				if err != nil {
-					b.Fatal(err)
-				}
-				if released, err := s.Release(ctx, locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: lease.Token}}); err != nil || released.Ended != 1 {
-					b.Fatal(released, err)
-				}
+				comeAndGo(b, s, ids[i%len(ids)])
+				i++
 			}
 		})
 	}
@@ -75,15 +75,41 @@ func BenchmarkRenew(b *testing.B) {
 	for _, n := range []int{chunk, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			m, s := keeping(b, n)
-			all := make([]*held, 0, n)
-			for h := range s.leases {
-				all = append(all, h)
-			}
+			all := s.stay.leases
 			b.ReportAllocs()
 			for b.Loop() {
 				for from := 0; from < n; from += chunk {
 					some := append([]*held(nil), all[from:min(from+chunk, n)]...) // renew takes it over
 					m.renew(some)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/lease")
+		})
+	}
+}
+
+// All leases come due at the same time: until they are renewed.
+func BenchmarkTick(b *testing.B) {
+	for _, n := range []int{chunk, 10_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			m, s := keeping(b, n)
+			all := s.stay.leases
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				m.mu.Lock()
+				for _, h := range all {
+					h.due = m.now()
+					m.book.schedule(&h.slot, h.due)
+				}
+				m.mu.Unlock()
+				b.StartTimer()
+				m.tick()
+				for calls := 1; calls > 0; {
+					time.Sleep(100 * time.Microsecond)
+					m.mu.Lock()
+					calls = m.calls
+					m.mu.Unlock()
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/lease")
@@ -107,5 +133,53 @@ func BenchmarkResetOfMany(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/lease")
 		})
+	}
+}
+
+// What another session sees while a connection with many leases closes: how long one acquire and
+// release takes it at the most, and in the middle.
+func BenchmarkBesideAReset(b *testing.B) {
+	for _, n := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			m, s := keeping(b, 0)
+			other, ctx := m.Open(nil), context.Background()
+			var took []time.Duration
+			longest := time.Duration(0)
+			for b.Loop() {
+				b.StopTimer()
+				hold(b, s, n)
+				b.StartTimer()
+				done := make(chan error)
+				go func() { done <- s.Reset(ctx) }()
+				for over := false; !over; {
+					select {
+					case err := <-done:
+						if over = true; err != nil {
+							b.Fatal(err)
+						}
+					default:
+						began := time.Now()
+						comeAndGo(b, other, "a")
+						took = append(took, time.Since(began))
+					}
+				}
+				slices.Sort(took)
+				longest += took[len(took)-1]
+				b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "ns/median")
+				took = took[:0]
+			}
+			b.ReportMetric(float64(longest.Nanoseconds())/float64(b.N), "ns/longest")
+		})
+	}
+}
+
+// comeAndGo acquires and releases.
+func comeAndGo(b *testing.B, s *Session, id locks.ID) {
+	lease, err := s.Acquire(context.Background(), locks.AcquireRequest{ID: id, TTL: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if released, err := s.Release(context.Background(), locks.ReleaseRequest{ID: id, Claim: locks.Claim{Token: lease.Token}}); err != nil || released.Ended != 1 {
+		b.Fatal(released, err)
 	}
 }

@@ -4,7 +4,6 @@ package session
 // finds it how.
 
 import (
-	"container/heap"
 	"context"
 	"math"
 	"time"
@@ -30,6 +29,7 @@ func after(at instant, d time.Duration) instant {
 type ask struct {
 	req     locks.AcquireRequest
 	session *Session
+	page    *page // nil once it is not in the book any more
 	cancel  context.CancelCauseFunc
 	suspect bool // a release has come back that may have ended what this brings
 	renewed bool // a heartbeat may have been taken for what it brought
@@ -40,10 +40,12 @@ type ask struct {
 // whenever they come.
 type held struct {
 	name
-	owner    locks.Owner
-	mode     locks.Mode
-	ttl      time.Duration // that each renewal sets
-	sessions []*Session    // that were told of it; the lease goes with the last of them
+	owner  locks.Owner
+	mode   locks.Mode
+	ttl    time.Duration // that each renewal sets
+	page   *page         // nil once it is not in the book any more
+	stakes []stake       // of the sessions that were told of it; the lease goes with the last of them
+	first  [1]stake      // room for the one that there mostly is
 
 	confirmed instant       // when the latest call was sent that set its expiry to ttl and was answered
 	since     instant       // calls sent earlier prove nothing: others have acted on it
@@ -61,6 +63,7 @@ type held struct {
 type parting struct {
 	name
 	owner    locks.Owner
+	page     *page   // nil once it is not in the book any more
 	untold   bool    // it was never given out: the release must spare it if others know of it
 	until    instant // when it has surely run out
 	inFlight bool
@@ -75,7 +78,9 @@ type release struct {
 	req   locks.ReleaseRequest
 	by    *Session // nil if no session asked
 	back  bool     // it is not under way any more
+	page  *page    // nil while it is not in the book
 	meant []*held  // what it may end: first what was held when it began, then what was granted meanwhile
+	first [1]*held // room for the one that it mostly is
 	early int      // how many those first ones are
 
 	result locks.ReleaseResult // what it came to
@@ -87,6 +92,9 @@ type release struct {
 // aim notes that the release is meant for a lease, if it may end it.
 func (r *release) aim(h *held) {
 	if r.req.Force || r.req.Claim.Matches(h.token, h.owner) {
+		if r.meant == nil {
+			r.meant = r.first[:0]
+		}
 		r.meant = append(r.meant, h)
 		h.releases = append(h.releases, r)
 	}
@@ -103,135 +111,150 @@ type name struct {
 }
 
 // book holds all that is under way. Who has a pointer to a thing from before finds
-// out by it whether the thing still counts.
+// out by its page whether the thing still counts: so most steps look for nothing.
 type book struct {
-	asks     table[*ask, *ask]
-	held     table[locks.Token, *held]
-	partings table[locks.Token, *parting]
-	releases table[*release, *release] // those that are not back
-	agenda   agenda
-	watch    *watch
+	pages  map[locks.ID]*page
+	blank  page // stands for that of any lock of which the book has nothing; it is only read
+	n      tally
+	agenda agenda
+	watch  *watch
 }
 
-func (b *book) keeps(h *held) bool    { return b.held.get(h.id, h.token) == h }
-func (b *book) parts(p *parting) bool { return b.partings.get(p.id, p.token) == p }
+// tally is how many of each the book has.
+type tally struct{ asks, held, partings, releases int }
+
+// page is what the book has of one lock. It is in the book while it is not empty.
+type page struct {
+	id       locks.ID
+	part     *part
+	asks     few[*ask, ask]
+	held     few[locks.Token, held]
+	partings few[locks.Token, parting]
+	releases few[*release, release] // those that are not back
+}
+
+// read returns the page of a lock, to be read.
+func (b *book) read(id locks.ID) *page {
+	if pg := b.pages[id]; pg != nil {
+		return pg
+	}
+	return &b.blank
+}
+
+// open returns the page of a lock, which is in the part given, to be written on.
+func (b *book) open(id locks.ID, in *part) *page {
+	pg := b.pages[id]
+	if pg == nil {
+		pg = &page{id: id, part: in}
+		if b.pages == nil {
+			b.pages = make(map[locks.ID]*page)
+		}
+		b.pages[id] = pg
+	}
+	return pg
+}
+
+// tidy takes a page out on which nothing stands any more.
+func (b *book) tidy(pg *page) {
+	if pg.asks.empty() && pg.held.empty() && pg.partings.empty() && pg.releases.empty() {
+		delete(b.pages, pg.id)
+	}
+}
 
 func (b *book) ask(a *ask) {
-	b.count(a.req.ID)
-	b.asks.put(a.req.ID, a, a)
+	pg := b.open(a.req.ID, b.watch.part(a.req.ID))
+	b.count(pg)
+	a.page = pg
+	pg.asks.put(a, a)
+	b.n.asks++
 }
 
 // forget takes an ask out. One that is not there may be forgotten.
 func (b *book) forget(a *ask) {
-	if b.asks.drop(a.req.ID, a) {
-		b.discount(a.req.ID)
+	pg := a.page
+	if pg == nil {
+		return
 	}
+	a.page = nil
+	pg.asks.drop(a)
+	b.n.asks--
+	b.discount(pg)
+	b.tidy(pg)
 }
 
-func (b *book) add(h *held) {
-	b.count(h.id)
-	b.held.put(h.id, h.token, h)
-	h.slot = slot{index: -1, held: h}
-}
-
-func (b *book) addParting(p *parting) {
-	b.count(p.id)
-	b.partings.put(p.id, p.token, p)
-	p.slot = slot{index: -1, parting: p}
+// add takes a held lease in, on the page of the ask that has brought it.
+func (b *book) add(h *held, pg *page) {
+	b.count(pg)
+	h.page = pg
+	pg.held.put(h.token, h)
+	b.n.held++
+	h.slot.held = h
 }
 
 func (b *book) remove(h *held) {
-	if b.held.drop(h.id, h.token) {
-		b.discount(h.id)
+	pg := h.page
+	if pg == nil {
+		return
 	}
+	b.tear(h)
+	b.discount(pg)
+	b.tidy(pg)
+}
+
+// tear takes a held lease from its page, and leaves the page where it is.
+func (b *book) tear(h *held) {
+	h.page.held.drop(h.token)
+	h.page = nil
+	b.n.held--
 	b.schedule(&h.slot, never)
 }
 
+// addParting takes a parting lease in that was not held, on the page of the ask that has
+// brought it.
+func (b *book) addParting(p *parting, pg *page) {
+	b.count(pg)
+	b.enter(p, pg)
+}
+
+func (b *book) enter(p *parting, pg *page) {
+	p.page = pg
+	pg.partings.put(p.token, p)
+	b.n.partings++
+	p.slot.parting = p
+}
+
+// move makes parting of a held lease. What the book has of the lock is as much as before, so
+// neither the watch nor the page's place need be touched.
+func (b *book) move(h *held, p *parting) {
+	pg := h.page
+	b.tear(h)
+	b.enter(p, pg)
+}
+
 func (b *book) removeParting(p *parting) {
-	if b.partings.drop(p.id, p.token) {
-		b.discount(p.id)
+	pg := p.page
+	if pg == nil {
+		return
 	}
+	p.page = nil
+	pg.partings.drop(p.token)
+	b.n.partings--
 	b.schedule(&p.slot, never)
+	b.discount(pg)
+	b.tidy(pg)
 }
 
-// table finds things by their lock, and by a key of their own.
-type table[K comparable, V any] struct {
-	of map[locks.ID]map[K]V
-	n  int
+func (b *book) addRelease(r *release) {
+	pg := b.open(r.req.ID, r.part)
+	r.page = pg
+	pg.releases.put(r, r)
+	b.n.releases++
 }
 
-func (t *table[K, V]) get(id locks.ID, key K) V { return t.of[id][key] }
-
-func (t *table[K, V]) put(id locks.ID, key K, v V) {
-	if t.of == nil {
-		t.of = make(map[locks.ID]map[K]V)
-	}
-	if t.of[id] == nil {
-		t.of[id] = make(map[K]V)
-	}
-	t.of[id][key] = v
-	t.n++
-}
-
-// drop takes a thing out, and reports whether it was there.
-func (t *table[K, V]) drop(id locks.ID, key K) bool {
-	if _, ok := t.of[id][key]; !ok {
-		return false
-	}
-	t.n--
-	if delete(t.of[id], key); len(t.of[id]) == 0 {
-		delete(t.of, id)
-	}
-	return true
-}
-
-// slot is the place on the agenda of a held or a parting lease.
-type slot struct {
-	at      instant
-	index   int // -1: it is not there
-	held    *held
-	parting *parting
-}
-
-// schedule puts a slot on the agenda for the instant, or takes it off for never.
-func (b *book) schedule(s *slot, at instant) {
-	s.at = at
-	switch {
-	case at == never && s.index >= 0:
-		heap.Remove(&b.agenda, s.index)
-	case at == never:
-	case s.index >= 0:
-		heap.Fix(&b.agenda, s.index)
-	default:
-		heap.Push(&b.agenda, s)
-	}
-}
-
-// agenda is a heap of what is to be done, the earliest first.
-type agenda []*slot
-
-func (a agenda) Len() int           { return len(a) }
-func (a agenda) Less(i, j int) bool { return a[i].at < a[j].at }
-
-// Swap implements heap.Interface.
-func (a agenda) Swap(i, j int) {
-	a[i], a[j] = a[j], a[i]
-	a[i].index, a[j].index = i, j
-}
-
-// Push implements heap.Interface.
-func (a *agenda) Push(x any) {
-	s := x.(*slot)
-	s.index = len(*a)
-	*a = append(*a, s)
-}
-
-// Pop implements heap.Interface.
-func (a *agenda) Pop() any {
-	last := len(*a) - 1
-	s := (*a)[last]
-	(*a)[last] = nil
-	*a = (*a)[:last]
-	s.index = -1
-	return s
+func (b *book) removeRelease(r *release) {
+	pg := r.page
+	r.page = nil
+	pg.releases.drop(r)
+	b.n.releases--
+	b.tidy(pg)
 }

@@ -16,7 +16,8 @@
 // an acquire under way), held (kept for one session or more), and parting (until its
 // release is answered). manager.go is a manager's life; session.go what a session asks;
 // book.go the book of all that; grant.go takes in what an acquire has brought; renew.go
-// keeps the leases; loss.go judges the lost; release.go gives back; watch.go takes note of
+// keeps the leases; loss.go judges the lost; stay.go is how sessions come to leases and leave
+// them; release.go gives back; agenda.go says what is next; watch.go takes note of
 // what others do.
 //
 // One mutex guards the book. Engine calls and lost functions run outside of it.

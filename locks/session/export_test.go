@@ -12,5 +12,22 @@ func (m *Manager) Watch() (counted, unseen, known int) {
 		unseen += len(p.unseen)
 		p.mu.Unlock()
 	}
-	return counted, unseen, m.book.releases.n
+	return counted, unseen, m.book.n.releases
 }
+
+// Leave begins to dismiss a session, and returns before any of its leases has been taken
+// from it: as in the middle of the dismissal of a session that has many. rest does what
+// is left, and released is closed when all is released.
+func (m *Manager) Leave(s *Session, end bool) (rest func(), released <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st := m.leave(s, end)
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.clearOut([]*stay{st})
+	}, st.batch.done
+}
+
+// Most is how many leases a dismissal takes on before others get the mutex.
+const Most = most

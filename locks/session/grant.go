@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
@@ -24,7 +23,7 @@ func (m *Manager) doubtful(ctx context.Context, a *ask, lease locks.Lease, sent 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	slow := m.now()-sent > instant(a.req.TTL/slowPart)
-	p := m.book.partings.get(a.req.ID, lease.Token)
+	p := a.page.partings.get(lease.Token) // one that is still to be shed was not tried, and had better not be before it is granted again
 	tried := p != nil && !p.untold && p.tries > 0
 	a.renewed = (slow || tried || a.suspect) && ctx.Err() == nil
 	if a.renewed {
@@ -44,6 +43,16 @@ func (m *Manager) unconfirmed(a *ask, lease locks.Lease, sent instant, err error
 	return fmt.Errorf("confirming the lease of %q: %w", a.req.ID, err)
 }
 
+// find finds the lease that an acquire has brought, if it is held or parting already. m.mu is
+// held.
+func (m *Manager) find(a *ask, token locks.Token) (*held, *parting) {
+	h := a.page.held.get(token)
+	if h != nil && !m.shed(h) {
+		h = nil
+	}
+	return h, a.page.partings.get(token)
+}
+
 // keep keeps what was granted. If the very lease is being released for sessions
 // that have ended, it waits for that, and the lease is over.
 func (m *Manager) keep(ctx context.Context, a *ask, lease locks.Lease, sent instant) error {
@@ -59,9 +68,9 @@ func (m *Manager) keep(ctx context.Context, a *ask, lease locks.Lease, sent inst
 	}
 }
 
-// granted takes a lease into the book, unless nobody wants it any more. dismiss
+// granted takes a lease into the book, unless nobody wants it any more. leave
 // cancels an acquire under the mutex that is held here: if the session ends before this
-// line, that is seen here and the lease is given back; if after it, dismiss finds
+// line, that is seen here and the lease is given back; if after it, leave finds
 // the lease among the session's. There is no moment between.
 func (m *Manager) granted(ctx context.Context, a *ask, lease locks.Lease, sent instant) (landed <-chan struct{}, err error) {
 	m.mu.Lock()
@@ -74,7 +83,7 @@ func (m *Manager) granted(ctx context.Context, a *ask, lease locks.Lease, sent i
 	if m.replaced(a, lease.Token) {
 		return nil, errOver
 	}
-	h, p := m.book.held.get(a.req.ID, lease.Token), m.book.partings.get(a.req.ID, lease.Token)
+	h, p := m.find(a, lease.Token)
 	switch {
 	case h != nil:
 		m.join(h, a, sent)
@@ -106,7 +115,7 @@ func (m *Manager) granted(ctx context.Context, a *ask, lease locks.Lease, sent i
 // that was confirmed here is released in any case. So is an anonymous one: none but this
 // acquire was told of it. m.mu is held.
 func (m *Manager) giveUp(a *ask, lease locks.Lease, sent instant) {
-	h, p := m.book.held.get(a.req.ID, lease.Token), m.book.partings.get(a.req.ID, lease.Token)
+	h, p := m.find(a, lease.Token)
 	switch {
 	case h != nil:
 		m.changed(h, a.req.TTL, sent)
@@ -114,13 +123,13 @@ func (m *Manager) giveUp(a *ask, lease locks.Lease, sent instant) {
 		p.until = max(p.until, m.latest(a.req.TTL))
 	default:
 		b := newBatch()
-		m.part(b, &parting{
+		m.part(b, a.page, &parting{
 			name:   name{a.req.ID, lease.Token},
 			owner:  lease.Owner,
 			untold: lease.Owner != "" && !a.renewed,
 			until:  m.latest(a.req.TTL),
 		})
-		m.sendAll(b)
+		b.less()
 	}
 }
 
@@ -130,8 +139,8 @@ func (m *Manager) replaced(a *ask, token locks.Token) bool {
 	if a.req.Owner == "" {
 		return false
 	}
-	for t, h := range m.book.held.of[a.req.ID] {
-		if h.owner == a.req.Owner && t > token {
+	for h := range a.page.held.all() {
+		if h.owner == a.req.Owner && h.token > token && m.shed(h) {
 			return true
 		}
 	}
@@ -148,10 +157,11 @@ func (m *Manager) adopt(a *ask, lease locks.Lease, sent instant) *held {
 		due:   never,
 		until: m.latest(a.req.TTL),
 	}
-	m.replace(a.session, h)
-	m.book.add(h)
+	h.stakes = h.first[:0]
+	m.replace(a.session, h, a.page)
+	m.book.add(h, a.page)
 	m.attach(h, a.session)
-	for r := range m.book.releases.of[h.id] {
+	for r := range h.page.releases.all() {
 		r.aim(h)
 	}
 	m.confirm(h, sent)
@@ -161,15 +171,15 @@ func (m *Manager) adopt(a *ask, lease locks.Lease, sent instant) *held {
 // replace drops what the session had of the same lock and owner: that is over, and its
 // holder learns so by the new token. Other sessions that had it learn by the next
 // renewal. m.mu is held.
-func (m *Manager) replace(s *Session, by *held) {
+func (m *Manager) replace(s *Session, by *held, pg *page) {
 	if by.owner == "" {
 		return
 	}
-	for _, h := range m.book.held.of[by.id] {
-		if h.owner != by.owner {
+	for h := range pg.held.all() {
+		if h.owner != by.owner || !m.shed(h) {
 			continue
 		}
-		if m.detach(h, s); len(h.sessions) > 0 {
+		if m.detach(h, s); len(h.stakes) > 0 {
 			m.hurry(h)
 		} else {
 			m.book.remove(h)
@@ -201,18 +211,4 @@ func (h *held) lasts(sent instant) time.Duration {
 		return min(h.former, h.ttl)
 	}
 	return h.ttl
-}
-
-func (m *Manager) attach(h *held, s *Session) {
-	if !slices.Contains(h.sessions, s) {
-		h.sessions = append(h.sessions, s)
-		s.leases[h] = struct{}{}
-	}
-}
-
-func (m *Manager) detach(h *held, s *Session) {
-	if i := slices.Index(h.sessions, s); i >= 0 {
-		h.sessions = slices.Delete(h.sessions, i, i+1)
-		delete(s.leases, h)
-	}
 }

@@ -37,7 +37,7 @@ type loss struct {
 // was sent at the instant given: the engine took the call later than that, so
 // the lease runs out later than that and its TTL. m.mu is held.
 func (m *Manager) lapse(sent instant, ttl time.Duration) instant {
-	return after(sent, ttl-min(ttl/10, maxMargin+time.Duration(m.book.held.n)*perLease))
+	return after(sent, ttl-min(ttl/10, maxMargin+time.Duration(m.book.n.held)*perLease))
 }
 
 // lapsed takes in that a lease could not be renewed in time. It may still live, so it stays
@@ -45,8 +45,8 @@ func (m *Manager) lapse(sent instant, ttl time.Duration) instant {
 // m.mu is held.
 func (m *Manager) lapsed(h *held) (losses []loss) {
 	m.book.schedule(&h.slot, never)
-	for _, s := range h.sessions {
-		losses = m.lose(losses, s, h, errLapsed)
+	for _, of := range h.stakes {
+		losses = m.lose(losses, of.stay.session, h, errLapsed)
 	}
 	return losses
 }
@@ -56,7 +56,8 @@ func (m *Manager) lapsed(h *held) (losses []loss) {
 // way, it is not known whether it was that; its outcome will say, and then the lease is
 // asked about again. m.mu is held.
 func (m *Manager) over(h *held, why error) (losses []loss) {
-	for _, s := range slices.Clone(h.sessions) {
+	for _, of := range slices.Clone(h.stakes) {
+		s := of.stay.session
 		excused, waits := false, false
 		for _, r := range h.releases {
 			excused = excused || r.back && r.excuses(s)
@@ -70,7 +71,7 @@ func (m *Manager) over(h *held, why error) (losses []loss) {
 			m.detach(h, s)
 		}
 	}
-	if len(h.sessions) > 0 {
+	if len(h.stakes) > 0 {
 		h.due = min(h.due, retry(m.now(), h.ttl))
 		m.plan(h)
 		return losses
@@ -91,7 +92,7 @@ func (m *Manager) lose(losses []loss, s *Session, h *held, why error) []loss {
 	for a := range s.asks {
 		a.cancel(errEnded)
 	}
-	return append(losses, loss{s, fmt.Errorf("lease %d of %q, one of %d of its session, was lost: %w", h.token, h.id, len(s.leases), why)})
+	return append(losses, loss{s, fmt.Errorf("lease %d of %q, one of %d of its session, was lost: %w", h.token, h.id, len(s.stay.leases), why)})
 }
 
 // tell calls the lost functions, outside the mutex, and then releases what the sessions
@@ -113,7 +114,9 @@ func (m *Manager) tell(losses []loss) {
 	tellers.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, l := range losses {
-		m.dismissLocked(l.session, true)
+	stays := make([]*stay, len(losses))
+	for i, l := range losses {
+		stays[i] = m.leave(l.session, true)
 	}
+	m.clearOut(stays)
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -75,7 +76,8 @@ type Manager struct {
 	wake    instant  // when the timer fires
 	queue   []*batch // those that have something to release, in turn
 	workers int      // goroutines that release
-	calls   int      // goroutines that renew
+	calls   int      // goroutines that renew, or say what to renew
+	leaves  uint64   // stays that were left so far
 	lost    uint64
 
 	closed    bool          // no acquire begins any more
@@ -104,7 +106,7 @@ func New(engine locks.Engine, o Options) *Manager {
 func (m *Manager) Leases() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.book.held.n
+	return m.book.n.held
 }
 
 // Lost returns how many sessions were lost so far.
@@ -137,20 +139,22 @@ func (m *Manager) beginClose() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
-	for _, asks := range m.book.asks.of {
-		for a := range asks {
+	var stays []*stay
+	for _, pg := range m.book.pages {
+		for a := range pg.asks.all() {
 			if !a.session.ended {
-				m.dismissLocked(a.session, true)
+				stays = append(stays, m.leave(a.session, true))
+			}
+		}
+		for h := range pg.held.all() {
+			for _, of := range h.stakes {
+				if of.stay.left == 0 {
+					stays = append(stays, m.leave(of.stay.session, true))
+				}
 			}
 		}
 	}
-	for _, leases := range m.book.held.of {
-		for _, h := range leases {
-			for len(h.sessions) > 0 {
-				m.dismissLocked(h.sessions[0], true)
-			}
-		}
-	}
+	m.clearOut(stays)
 	m.settle()
 }
 
@@ -160,10 +164,10 @@ func (m *Manager) abandon() (left int) {
 	m.stopGiving()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	left = m.book.partings.n + m.book.asks.n
+	left = m.book.n.partings + m.book.n.asks + m.book.n.held
 	m.abandoned = true
-	for _, partings := range m.book.partings.of {
-		for _, p := range partings {
+	for _, pg := range m.book.pages {
+		for p := range pg.partings.all() {
 			if !p.inFlight {
 				m.finish(p)
 			}
@@ -176,7 +180,7 @@ func (m *Manager) abandon() (left int) {
 // settle lets Close return if nothing is under way. It belongs at the end of each step
 // that ends something. m.mu is held.
 func (m *Manager) settle() {
-	if m.closed && !m.empty && m.book.asks.n+m.book.held.n+m.book.partings.n+m.calls+m.workers == 0 {
+	if m.closed && !m.empty && m.book.n.asks+m.book.n.held+m.book.n.partings+m.calls+m.workers == 0 {
 		m.empty = true
 		if m.timer != nil {
 			m.timer.Stop()
@@ -193,6 +197,9 @@ func (m *Manager) plan(h *held) {
 	m.book.schedule(&h.slot, min(h.due, h.deadline))
 	m.arm()
 }
+
+// ticking is what wake is while tick is at it: then nobody needs to set the timer.
+const ticking instant = math.MinInt64
 
 // arm sets the timer for what is next on the agenda. It belongs at the end of
 // each step that changes the agenda. m.mu is held.
@@ -214,17 +221,26 @@ func (m *Manager) arm() {
 }
 
 // tick does what is due. It judges by time alone and waits for no call: one that
-// hangs holds up no other lease, and no loss.
+// hangs holds up no other lease, and no loss. It judges all by the same instant, so that what
+// is due together is renewed together; what is planned for later, while it lets others have
+// the mutex, it sets the timer for in the end.
 func (m *Manager) tick() {
 	m.mu.Lock()
+	m.calls++ // Close does not end while what is due is in nobody's hands
+	m.wake = ticking
 	now := m.now()
 	var due []*held
 	var losses []loss
-	for len(m.book.agenda) > 0 && m.book.agenda[0].at <= now {
-		switch next := m.book.agenda[0]; {
+	for n := 1; len(m.book.agenda) > 0 && m.book.agenda[0].at <= now; n++ {
+		if n%most == 0 {
+			m.breathe() // and what is next is to be looked at anew
+			continue
+		}
+		switch next := m.book.agenda[0].slot; {
 		case next.parting != nil:
 			m.book.schedule(next, never)
 			m.send(next.parting)
+		case !m.keeps(next.held):
 		case next.held.deadline <= now:
 			losses = append(losses, m.lapsed(next.held)...)
 		default:
@@ -235,6 +251,8 @@ func (m *Manager) tick() {
 	m.wake = never
 	m.arm()
 	m.renewAll(due)
+	m.calls--
+	m.settle()
 	m.mu.Unlock()
 	m.tell(losses)
 }

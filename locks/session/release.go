@@ -27,69 +27,44 @@ const (
 
 // batch is what parted together, for somebody who may wait for it.
 type batch struct {
-	left    int // not yet released
+	left    int // not yet released; and one more while it may grow
 	done    chan struct{}
 	waiting []*parting
 	queued  bool // it is in Manager.queue
 }
 
-func newBatch() *batch { return &batch{done: make(chan struct{})} }
+func newBatch() *batch { return &batch{left: 1, done: make(chan struct{})} }
 
-// dismiss takes all leases from a session and releases those that no other has.
-func (m *Manager) dismiss(s *Session, end bool) *batch {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.dismissLocked(s, end)
+// less says that of what is left something is not.
+func (b *batch) less() {
+	if b.left--; b.left == 0 {
+		close(b.done)
+	}
 }
 
-// dismissLocked makes sure that what is asked for is given back when it comes (see
-// granted). From here on what was held is not renewed: a renewal looks into the book
-// under the same mutex. One that is under way can't bring a lease back, for
-// heartbeats create nothing.
-func (m *Manager) dismissLocked(s *Session, end bool) *batch {
-	s.ended = s.ended || end
-	for a := range s.asks {
-		a.cancel(errEnded)
-	}
-	b := newBatch()
-	for h := range s.leases {
-		if m.detach(h, s); len(h.sessions) == 0 {
-			m.book.remove(h)
-			m.part(b, &parting{name: h.name, owner: h.owner, until: h.until})
-		}
-	}
-	m.sendAll(b)
-	return b
+// part takes a parting lease into the book that was not held, on the page given.
+func (m *Manager) part(b *batch, pg *page, p *parting) {
+	m.book.addParting(p, pg)
+	m.enqueue(b, p)
 }
 
-// part takes a parting lease into the book.
-func (m *Manager) part(b *batch, p *parting) {
+// enqueue has a lease released that is new among the parting.
+func (m *Manager) enqueue(b *batch, p *parting) {
 	p.batch = b
 	b.left++
-	b.waiting = append(b.waiting, p)
-	m.book.addParting(p)
+	m.send(p)
 }
 
-func (m *Manager) sendAll(b *batch) {
-	if b.left == 0 {
-		close(b.done)
-		return
-	}
-	m.enqueue(b)
-}
-
-// send releases a lease again.
+// send has a lease released. If its batch is in the queue, a worker will come to it, who then
+// sees to it that there are enough of them.
 func (m *Manager) send(p *parting) {
-	p.batch.waiting = append(p.batch.waiting, p)
-	m.enqueue(p.batch)
-}
-
-func (m *Manager) enqueue(b *batch) {
+	b := p.batch
+	b.waiting = append(b.waiting, p)
 	if !b.queued {
 		b.queued = true
 		m.queue = append(m.queue, b)
+		m.help()
 	}
-	m.help()
 }
 
 // help starts another worker.
@@ -130,14 +105,15 @@ func (m *Manager) work() {
 func (m *Manager) take() (some []*parting) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	landed := make(chan struct{})
 	for len(m.queue) > 0 && len(some) < chunk {
 		b := m.queue[0]
 		m.queue[0] = nil
 		m.queue = m.queue[1:]
 		n := min(turn, chunk-len(some), len(b.waiting))
 		for _, p := range b.waiting[:n] {
-			if m.book.parts(p) { // and was not taken over by its owner meanwhile
-				p.inFlight, p.landed = true, make(chan struct{})
+			if p.page != nil { // and was not taken over by its owner meanwhile
+				p.inFlight, p.landed = true, landed
 				some = append(some, p)
 			}
 		}
@@ -162,9 +138,9 @@ func (m *Manager) take() (some []*parting) {
 func (m *Manager) landedAll(some []*parting, results []locks.ReleaseResult) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	close(some[0].landed) // they have it in common
 	for i, p := range some {
-		close(p.landed)
-		if m.book.parts(p) {
+		if p.page != nil {
 			m.landed(p, results[i].Err)
 		}
 	}
@@ -190,8 +166,6 @@ func (m *Manager) landed(p *parting, err error) {
 // finish forgets a parting lease. m.mu is held.
 func (m *Manager) finish(p *parting) {
 	m.book.removeParting(p)
-	if p.batch.left--; p.batch.left == 0 {
-		close(p.batch.done)
-	}
+	p.batch.less()
 	m.settle()
 }

@@ -101,13 +101,13 @@ func (m *Manager) renewAll(due []*held) {
 // others have set.
 func (m *Manager) renew(some []*held) {
 	m.mu.Lock()
-	some = slices.DeleteFunc(some, func(h *held) bool { return !m.book.keeps(h) })
+	some = slices.DeleteFunc(some, func(h *held) bool { return !m.keeps(h) })
 	reqs := make([]locks.HeartbeatRequest, len(some))
+	sent := m.now()
 	for i, h := range some {
 		reqs[i] = locks.HeartbeatRequest{ID: h.id, Claim: locks.Claim{Token: h.token}, TTL: h.ttl}
-		h.until = max(h.until, m.latest(h.ttl))
+		h.until = max(h.until, after(after(sent, m.opts.Timeout), h.ttl))
 	}
-	sent := m.now()
 	m.mu.Unlock()
 	if len(some) == 0 {
 		return
@@ -119,7 +119,7 @@ func (m *Manager) renew(some []*held) {
 	m.mu.Lock()
 	var losses []loss
 	for i, h := range some {
-		if m.book.keeps(h) {
+		if m.keeps(h) {
 			losses = append(losses, m.judge(h, sent, results[i])...)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
@@ -27,9 +26,9 @@ type Session struct {
 	gone func(reason error)
 
 	// Behind m.mu.
-	asks   map[*ask]struct{}
-	leases map[*held]struct{}
-	ended  bool
+	asks  map[*ask]struct{}
+	stay  *stay
+	ended bool
 }
 
 // Open begins a session. lost is called at most once, when a lease of the
@@ -37,7 +36,9 @@ type Session struct {
 // when lost has returned. It must not block. A session that has no leases costs
 // nothing but its memory, so one that is never closed is no leak.
 func (m *Manager) Open(lost func(reason error)) *Session {
-	return &Session{m: m, gone: lost}
+	s := &Session{m: m, gone: lost}
+	s.stay = &stay{session: s}
+	return s
 }
 
 // Acquire acquires a lease as the engine does, and keeps it: it is renewed for as long
@@ -115,13 +116,13 @@ func (s *Session) begin(req locks.AcquireRequest, cancel context.CancelCauseFunc
 	switch {
 	case m.closed || s.ended:
 		return nil, fmt.Errorf("acquiring %q: %w: %w", req.ID, locks.ErrShutdown, errEnded)
-	case len(s.asks)+len(s.leases) >= m.opts.MaxLeases && !s.has(req):
+	case len(s.asks)+len(s.stay.leases) >= m.opts.MaxLeases && !s.has(req):
 		return nil, fmt.Errorf("acquiring %q: a session may have %d leases: %w", req.ID, m.opts.MaxLeases, locks.ErrBusy)
 	}
 	a := &ask{req: req, session: s, cancel: cancel}
 	m.book.ask(a)
 	if s.asks == nil {
-		s.asks, s.leases = make(map[*ask]struct{}), make(map[*held]struct{})
+		s.asks = make(map[*ask]struct{})
 	}
 	s.asks[a] = struct{}{}
 	return a, nil
@@ -133,13 +134,14 @@ func (s *Session) has(req locks.AcquireRequest) bool {
 	if req.Owner == "" {
 		return false
 	}
-	for a := range s.m.book.asks.of[req.ID] {
+	page := s.m.book.read(req.ID)
+	for a := range page.asks.all() {
 		if a.session == s && a.req.Owner == req.Owner {
 			return true
 		}
 	}
-	for _, h := range s.m.book.held.of[req.ID] {
-		if h.owner == req.Owner && slices.Contains(h.sessions, s) {
+	for h := range page.held.all() {
+		if h.owner == req.Owner && s.stay.has(h) {
 			return true
 		}
 	}

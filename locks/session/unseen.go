@@ -46,12 +46,12 @@ func (w *watch) part(id locks.ID) *part {
 // watches reports whether the book may have something of the lock.
 func (b *book) watches(id locks.ID) bool { return b.watch.part(id).n.Load() != 0 }
 
-// count notes that something of the lock is about to enter the book. With the first, the
+// count notes that something of a lock is about to enter the book. With the first, the
 // book gets to know of the releases that are under way: as if they had been announced when
 // they began. There was nothing then that they could have been meant for; what is
 // granted from now on finds them (see adopt).
-func (b *book) count(id locks.ID) {
-	p := b.watch.part(id)
+func (b *book) count(pg *page) {
+	p := pg.part
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.n.Add(1) > 1 {
@@ -59,15 +59,15 @@ func (b *book) count(id locks.ID) {
 	}
 	for i, r := range p.unseen {
 		r.seen = true
-		b.releases.put(r.req.ID, r, r)
+		b.addRelease(r)
 		p.unseen[i] = nil
 	}
 	p.unseen = p.unseen[:0]
 }
 
-// discount notes that something of the lock has left the book.
-func (b *book) discount(id locks.ID) {
-	p := b.watch.part(id)
+// discount notes that something of a lock has left the book.
+func (b *book) discount(pg *page) {
+	p := pg.part
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.n.Add(-1)

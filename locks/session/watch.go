@@ -157,12 +157,13 @@ func (m *Manager) changedAll(id locks.ID, claim locks.Claim, ttl time.Duration, 
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, h := range m.book.held.of[id] {
-		if claim.Matches(h.token, h.owner) {
+	page := m.book.read(id)
+	for h := range page.held.all() {
+		if claim.Matches(h.token, h.owner) && m.shed(h) {
 			m.changed(h, ttl, sent)
 		}
 	}
-	for _, p := range m.book.partings.of[id] {
+	for p := range page.partings.all() {
 		if claim.Matches(p.token, p.owner) {
 			p.until = max(p.until, m.latest(ttl))
 		}
@@ -195,11 +196,13 @@ func (m *Manager) release(ctx context.Context, by *Session, req locks.ReleaseReq
 func (m *Manager) announce(r *release) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, h := range m.book.held.of[r.req.ID] {
-		r.aim(h)
+	m.book.addRelease(r)
+	for h := range r.page.held.all() {
+		if m.shed(h) {
+			r.aim(h)
+		}
 	}
 	r.early, r.seen = len(r.meant), true
-	m.book.releases.put(r.req.ID, r, r)
 }
 
 // returned takes in what releases came to.
@@ -208,7 +211,7 @@ func (m *Manager) returned(under []*release) (losses []loss) {
 	defer m.mu.Unlock()
 	for _, r := range under {
 		r.back = true
-		m.book.releases.drop(r.req.ID, r)
+		m.book.removeRelease(r)
 		err := r.result.Err
 		unknown := err != nil && !errors.Is(err, locks.ErrNotOwner)
 		ended := err == nil && r.result.Released.Ended > 0
@@ -219,7 +222,7 @@ func (m *Manager) returned(under []*release) (losses []loss) {
 		for n, h := range r.meant {
 			early, oneOfMany := n < r.early, m.oneOfMany(r, h)
 			switch {
-			case !m.book.keeps(h):
+			case !m.keeps(h):
 			case ended && early && !oneOfMany:
 				losses = append(losses, m.over(h, errForced)...) // to whom it is lost, that is why
 			case (ended || unknown) && (!oneOfMany || h == oldest):
@@ -250,7 +253,7 @@ func (m *Manager) oldest(r *release) (oldest *held) {
 	}
 	for _, h := range r.meant {
 		accused := slices.ContainsFunc(h.releases, func(other *release) bool { return other != r && other.back })
-		if m.book.keeps(h) && !accused && (oldest == nil || h.token < oldest.token) {
+		if m.keeps(h) && !accused && (oldest == nil || h.token < oldest.token) {
 			oldest = h
 		}
 	}
@@ -264,7 +267,7 @@ func (m *Manager) spare(r *release, h *held, early bool) {
 	if early && r.by != nil {
 		m.detach(h, r.by)
 	}
-	if len(h.sessions) > 0 {
+	if len(h.stakes) > 0 {
 		m.hurry(h)
 		return
 	}
@@ -280,7 +283,7 @@ func (m *Manager) clear(r *release, h *held) {
 // doubt marks the acquires under way that may bring a lease which the
 // release has ended. m.mu is held.
 func (m *Manager) doubt(req locks.ReleaseRequest) {
-	for a := range m.book.asks.of[req.ID] {
+	for a := range m.book.read(req.ID).asks.all() {
 		if req.Force || req.Claim.Token != 0 || req.Claim.Owner == a.req.Owner {
 			a.suspect = true
 		}

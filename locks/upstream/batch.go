@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -34,6 +33,10 @@ const (
 	// batch may differ: it has the first of them, and nobody's time should be cut
 	// short much by a stranger's.
 	spread = 8
+
+	// maxSlow is how many flights may have given their place to others. The
+	// rest of the connections is for what goes alone.
+	maxSlow = poolSize / 2
 )
 
 // errUnsent: the request's time was up, or its caller gone, before it was sent.
@@ -48,6 +51,10 @@ type unit struct {
 	calls []*call
 	until time.Time
 	done  chan struct{} // has an element when each call has its outcome
+
+	// Guarded by the batcher's mu, once the unit is in its queue:
+	taken     bool // by a flight
+	withdrawn bool
 }
 
 // batcher gathers units and flies them to the server. Safe for concurrent use.
@@ -59,9 +66,10 @@ type batcher struct {
 	slack  time.Duration
 
 	mu     sync.Mutex
-	flying int     // flights under way
+	flying int     // flights under way, but for slow ones
+	slow   int     // flights that have given their place to others
 	queue  []*unit // in the order in which they came
-	queued int     // operations in queue
+	queued int     // operations in queue, but for what was withdrawn
 }
 
 func newBatcher(e *Engine, most int) *batcher {
@@ -79,8 +87,9 @@ func (b *batcher) run(u *unit) {
 	if b.flying < b.atOnce {
 		b.flying++
 		b.mu.Unlock()
-		b.fly([]*unit{u})
-		b.land()
+		if !b.fly([]*unit{u}) {
+			b.land()
+		}
 		return
 	}
 	if b.queued+len(u.calls) > maxQueued {
@@ -88,7 +97,7 @@ func (b *batcher) run(u *unit) {
 		u.fail(errQueueFull)
 		return
 	}
-	u.done = make(chan struct{}, 1)
+	u.done, u.taken, u.withdrawn = make(chan struct{}, 1), false, false
 	b.queue = append(b.queue, u)
 	b.queued += len(u.calls)
 	if b.queued >= crowd && b.flying == 1 {
@@ -108,14 +117,11 @@ func (b *batcher) run(u *unit) {
 func (b *batcher) withdraw(u *unit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i, other := range b.queue {
-		if other == u {
-			b.queue = slices.Delete(b.queue, i, i+1)
-			b.queued -= len(u.calls)
-			u.fail(errUnsent)
-			u.done <- struct{}{}
-			return
-		}
+	if u.taken || u.withdrawn {
+		return
+	}
+	if b.drop(u); b.queued == 0 {
+		b.queue = nil
 	}
 }
 
@@ -143,71 +149,138 @@ func (b *batcher) enough() bool {
 // shuttle flies what is queued, until nothing is.
 func (b *batcher) shuttle() {
 	for units := b.take(); len(units) > 0; units = b.take() {
-		b.fly(units)
+		relieved := b.fly(units)
 		for _, u := range units {
 			u.done <- struct{}{}
+		}
+		if relieved {
+			return
 		}
 	}
 }
 
 // take takes the units of the next flight from the queue. If there are none, or too
 // few for a second one, the flight is over.
-func (b *batcher) take() (units []*unit) {
+func (b *batcher) take() []*unit {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.enough() {
-		b.flying--
-		return nil
-	}
-	ops := 0
-	for n, u := range b.queue {
-		if ops += len(u.calls); n > 0 && (ops > b.most || u.until.Sub(b.queue[0].until).Abs() > b.slack) {
-			ops -= len(u.calls)
-			break
+	for b.enough() {
+		if units := b.board(time.Now()); len(units) > 0 {
+			return units
 		}
-		units = append(units, u)
 	}
-	b.queued -= ops
-	if b.queue = b.queue[len(units):]; len(b.queue) == 0 {
+	b.flying--
+	return nil
+}
+
+// board takes the first units that can fly together from the queue. Nothing is
+// done any more for a client that has left, or whose time is up. b.mu is held.
+func (b *batcher) board(now time.Time) (units []*unit) {
+	n, ops := 0, 0
+	var others []*unit // whose deadlines do not fit
+fill:
+	for ; n < len(b.queue); n++ {
+		switch u := b.queue[n]; {
+		case u.withdrawn:
+		case !u.until.After(now) || u.ctx.Err() != nil:
+			b.drop(u)
+		case len(units) > 0 && !b.together(units[0].until, u.until, now):
+			others = append(others, u)
+		case len(units) > 0 && ops+len(u.calls) > b.most:
+			break fill
+		default:
+			units, ops = append(units, u), ops+len(u.calls)
+			b.queued -= len(u.calls)
+			u.taken = true
+		}
+	}
+	b.queue = b.queue[n-len(others):]
+	copy(b.queue, others)
+	if len(b.queue) == 0 {
 		b.queue = nil
 	}
 	return units
 }
 
-// fly sends the units' calls as one batch, and notes in each what it came to.
-func (b *batcher) fly(units []*unit) {
-	calls, until := boarding(units)
-	if len(calls) == 0 {
-		return
+// drop fails a unit that is in the queue. It stays there until its turn, since
+// thousands may be dropped at once; it does not come again. b.mu is held.
+func (b *batcher) drop(u *unit) {
+	u.withdrawn = true
+	b.queued -= len(u.calls)
+	u.fail(errUnsent)
+	u.done <- struct{}{}
+}
+
+// together reports whether units with these deadlines may fly together: neither
+// loses much of its time, nor more than half of what is left of it.
+func (b *batcher) together(t, u, now time.Time) bool {
+	if u.Before(t) {
+		t, u = u, t
 	}
+	return u.Sub(t) <= min(b.slack, t.Sub(now))
+}
+
+// watch gives the place of a flight that takes long to another: its connection
+// may have died in silence, and the server be well. It returns how to end the
+// watch, which reports whether that has happened.
+func (b *batcher) watch() (end func() (relieved bool)) {
+	var landed, relieved bool // guarded by b.mu
+	timer := time.AfterFunc(b.slack, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		switch {
+		case landed || b.slow == maxSlow:
+			return
+		case b.queued > 0:
+			go b.shuttle()
+		default:
+			b.flying--
+		}
+		relieved = true
+		b.slow++
+	})
+	return func() bool {
+		if timer.Stop() {
+			return false
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if landed = true; relieved {
+			b.slow--
+		}
+		return relieved
+	}
+}
+
+// fly sends the units' calls as one batch, and notes in each what it came to. It
+// reports whether another flight has taken its place meanwhile.
+func (b *batcher) fly(units []*unit) (relieved bool) {
+	calls, until := aboard(units)
+	end := b.watch()
 	items, now, err := b.send(calls, until)
 	for n, c := range calls {
 		r, err := reply{}, err
 		if err == nil {
 			r, err = b.engine.item(c, items[n], now)
 		}
-		if c.reply, c.err = r, nil; err != nil {
+		if err == nil {
+			c.reply, c.err = r, nil
+		} else {
 			c.failed(err)
 		}
 	}
+	return end()
 }
 
-// boarding returns the calls to be sent, and their deadline. Nothing is done any
-// more for a client that has left, or whose time is up.
-func boarding(units []*unit) (calls []*call, until time.Time) {
-	now := time.Now()
-	for _, u := range units {
-		switch {
-		case !u.until.After(now) || u.ctx.Err() != nil:
-			u.fail(errUnsent)
-			continue
-		case len(calls) == 0:
-			calls, until = u.calls[:len(u.calls):len(u.calls)], u.until
-			continue
-		case u.until.Before(until):
+// aboard returns the units' calls, and the first of their deadlines.
+func aboard(units []*unit) (calls []*call, until time.Time) {
+	first := units[0]
+	calls, until = first.calls[:len(first.calls):len(first.calls)], first.until
+	for _, u := range units[1:] {
+		calls = append(calls, u.calls...)
+		if u.until.Before(until) {
 			until = u.until
 		}
-		calls = append(calls, u.calls...)
 	}
 	return calls, until
 }
@@ -221,7 +294,9 @@ func (u *unit) fail(err error) {
 // send sends a batch a single time, and returns what the operations came to, and
 // the server's time.
 func (b *batcher) send(calls []*call, until time.Time) (items []any, now int64, err error) {
-	e, ctx := b.engine, deadline{context.Background(), until}
+	e := b.engine
+	ctx, cancel := context.WithDeadline(context.Background(), until)
+	defer cancel()
 	if err := e.learnTime(ctx); err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", errUnsent, err)
 	}
@@ -279,13 +354,3 @@ func (e *Engine) item(c *call, v any, now int64) (reply, error) {
 	}
 	return reply{status: min(n, statusDone), now: now, value: n}, nil
 }
-
-// deadline is a context that has a deadline and no timer: the client library
-// bounds each read and write by it.
-type deadline struct {
-	context.Context
-	at time.Time
-}
-
-// Deadline implements context.Context.
-func (d deadline) Deadline() (time.Time, bool) { return d.at, true }

@@ -252,9 +252,8 @@ func TestNothingIsSentForAClientThatLeft(t *testing.T) {
 
 func TestWhatGathersIsBounded(t *testing.T) {
 	const clients, together = 300, 256
-	_, p, e, _ := behindProxy(t, time.Second)
-	p.Freeze()
-	time.AfterFunc(500*time.Millisecond, p.Thaw)
+	_, p, e, _ := behindProxy(t, 5*time.Second)
+	p.Freeze() // until somebody is refused
 	var mu sync.Mutex
 	busy := 0
 	each(clients, func(i int) {
@@ -267,9 +266,120 @@ func TestWhatGathersIsBounded(t *testing.T) {
 		defer mu.Unlock()
 		if errors.Is(ops[0].Err, locks.ErrBusy) {
 			busy++
+			p.Thaw()
 		}
 	})
 	if busy == 0 || busy > clients-1<<16/together {
 		t.Errorf("%d of %d were refused", busy, clients)
+	}
+}
+
+// A copy was refused as late, and the next was torn.
+func TestLateBatchThatWasTornIsDoneOnceOrUnknown(t *testing.T) {
+	s := redistest.StartWithClock(t)
+	p, e, direct := before(t, s, 0)
+	ops := []locks.Op{
+		{Acquire: request("a", "")}, {Kind: locks.OpRelease, Release: locks.ReleaseRequest{ID: "a"}}, {Acquire: request("b", "")},
+	}
+	s.SetClock(time.Hour)
+	p.TearReply(1000, func() { p.TearReply(1, nil) }) // the first is whole
+	e.Do(context.Background(), ops)
+	for i, want := range []error{locks.ErrUnavailable, locks.ErrUnavailable, nil} {
+		if !errors.Is(ops[i].Err, want) {
+			t.Errorf("operation %d: %v, want %v", i, ops[i].Err, want)
+		}
+	}
+	settled(t, e)
+	if info(t, direct, "a").Held() || !info(t, direct, "b").Held() {
+		t.Error("a was acquired again after its release, or b was not")
+	}
+}
+
+func TestSilentConnectionHoldsUpOnlyWhatIsOnIt(t *testing.T) {
+	_, p, e, _ := behindProxy(t, 4*time.Second)
+	p.HoldReplies(1)
+	ctx := context.Background()
+	lost := make(chan error)
+	go func() {
+		_, err := e.Check(ctx, "lost", 1)
+		lost <- err
+	}()
+	eventually(t, "the reply is lost", func() bool { return p.Lost() })
+	begin := time.Now()
+	each(5, func(int) {
+		for range 10 {
+			if _, err := e.Check(ctx, "a", 1); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("the others took %v", took)
+	}
+	if err := <-lost; !errors.Is(err, locks.ErrUnavailable) {
+		t.Errorf("what was on it: %v", err)
+	}
+}
+
+func TestDeadlinesThatDifferDoNotSplitBatches(t *testing.T) {
+	const requests = 100
+	s, p, e, _ := behindProxy(t, 8*time.Second)
+	before := scriptsRun(t, s)
+	p.Freeze()
+	thawed := time.AfterFunc(300*time.Millisecond, p.Thaw) // by then all have been asked
+	defer thawed.Stop()
+	each(requests, func(i int) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(3+i%2*3)*time.Second)
+		defer cancel()
+		if _, err := e.Check(ctx, "a", 1); err != nil {
+			t.Error(err)
+		}
+	})
+	if n := scriptsRun(t, s) - before; n > 8 {
+		t.Errorf("%d requests took %d scripts", requests, n)
+	}
+}
+
+func TestDialThatHangsEndsWithTheRequestsTime(t *testing.T) {
+	e := openWith(t, upstream.Options{URL: "redis://" + redistest.NobodyAccepts(t), Timeout: 5 * time.Second})
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if _, err := e.Check(ctx, "a", 1); !errors.Is(err, locks.ErrUnavailable) || time.Since(begin) > 3*time.Second {
+		t.Errorf("after %v: %v", time.Since(begin), err)
+	}
+}
+
+// The front ends' next clients find those who left gone, however many they were.
+func TestCrowdLeavesAStalledUpstream(t *testing.T) {
+	const waiters, each = 5000, 500
+	_, p, e, direct := behindProxy(t, 0)
+	acquire(t, direct, request("a", "x"))
+	ctx, leave := context.WithCancel(context.Background())
+	defer leave()
+	var wg sync.WaitGroup
+	for n := each; n <= waiters; n += each {
+		for range each {
+			wg.Go(func() {
+				req := request("a", "")
+				req.Wait = locks.Forever
+				if _, err := e.Acquire(ctx, req); !errors.Is(err, locks.ErrUnavailable) {
+					t.Error(err)
+				}
+			})
+		}
+		eventually(t, "they wait", func() bool { return info(t, direct, "a").Waiters == n })
+	}
+	p.Freeze()
+	begin := time.Now()
+	leave()
+	wg.Wait()
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("leaving took %v", took)
+	}
+	p.Thaw()
+	settled(t, e)
+	if n := info(t, direct, "a").Waiters; n != 0 {
+		t.Errorf("%d still wait", n)
 	}
 }

@@ -108,6 +108,9 @@ func (c *call) outcome() (reply, error) {
 
 // failed notes an error, and whether the script may have run all the same.
 func (c *call) failed(err error) {
+	if c.ran && (errors.Is(err, errUnsent) || errors.Is(err, locks.ErrBusy)) {
+		return // this copy did not run, which says nothing about the one before
+	}
 	c.reply, c.err = reply{}, err
 	c.ran = c.ran || !errors.Is(err, errLate) && !refused(err)
 }

@@ -64,7 +64,7 @@ type doubts struct {
 
 	cancel context.CancelFunc
 	done   chan struct{}
-	undo   func(context.Context, *doubt) (now int64, err error)
+	undo   func(context.Context, []*doubt) []*call
 }
 
 func newDoubts() *doubts {
@@ -126,7 +126,7 @@ func (s *doubts) all() []*doubt {
 }
 
 // start runs the goroutine that undoes.
-func (s *doubts) start(undo func(context.Context, *doubt) (int64, error)) {
+func (s *doubts) start(undo func(context.Context, []*doubt) []*call) {
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(context.Background())
 	s.undo = undo
@@ -166,17 +166,18 @@ func (s *doubts) run(ctx context.Context) {
 // reports whether doubts are left.
 func (s *doubts) settle(ctx context.Context) bool {
 	left := false
-	for _, d := range s.all() {
-		now, err := s.undo(ctx, d)
-		switch {
-		case err != nil && !answers(err):
-			return true
-		case err == nil && now > d.deadline, time.Since(d.since) > doubtLife:
-			// The second: the server's clock was set back, so that its deadlines say
-			// nothing, or the key holds something else for good.
-			s.remove(d)
-		default:
-			left = true // a copy may still come
+	for group := range slices.Chunk(s.all(), together) {
+		for i, c := range s.undo(ctx, group) {
+			switch d := group[i]; {
+			case c.err != nil && !answers(c.err):
+				return true
+			case c.err == nil && c.reply.now > d.deadline, time.Since(d.since) > doubtLife:
+				// The second: the server's clock was set back, so that its deadlines say
+				// nothing, or the key holds something else for good.
+				s.remove(d)
+			default:
+				left = true // a copy may still come
+			}
 		}
 	}
 	return left

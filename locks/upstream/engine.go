@@ -279,20 +279,20 @@ func (e *Engine) Ready(ctx context.Context) error {
 	return err
 }
 
-// undo ends the lease that an unanswered acquire may have made. It returns the
-// server's time.
-func (e *Engine) undo(ctx context.Context, d *doubt) (now int64, err error) {
-	r, err := e.undone(ctx, d.id, d.number)
-	return r.now, err
+// undo takes the requests in doubt back.
+func (e *Engine) undo(ctx context.Context, group []*doubt) []*call {
+	calls := newCalls(len(group))
+	for i, c := range calls {
+		e.askUndo(c, group[i].id, group[i].number)
+	}
+	e.send(ctx, calls)
+	return calls
 }
 
-// undone takes a request back, which is right whenever it comes. The error is the
-// client library's.
-func (e *Engine) undone(ctx context.Context, id locks.ID, n number) (reply, error) {
-	c := new(call)
+// askUndo makes the call one that takes a request back, which is right whenever it
+// comes.
+func (e *Engine) askUndo(c *call, id locks.ID, n number) {
 	c.op = script.Undo{Number: n}.Append(c.about(e, id))
-	e.send(ctx, []*call{c})
-	return c.reply, c.err
 }
 
 // saw raises the floor of the tokens to come.

@@ -314,6 +314,32 @@ func TestFullServerStillReleasesAndRenews(t *testing.T) {
 	acquire(t, e, request("new", ""))
 }
 
+func TestFullServerGrantsNothingBehindOthersOfABatch(t *testing.T) {
+	s := redistest.Start(t)
+	e := open(t, s.URL(), 0)
+	acquire(t, e, request("held", "me"))
+	s.Do("CONFIG SET maxmemory 1")
+	claim := locks.Claim{Owner: "me"}
+	ops := []locks.Op{
+		{Kind: locks.OpCheck, Check: locks.CheckRequest{ID: "held", Token: 1}},
+		{Kind: locks.OpHeartbeat, Heartbeat: locks.HeartbeatRequest{ID: "held", Claim: claim}},
+		{Kind: locks.OpRelease, Release: locks.ReleaseRequest{ID: "held", Claim: claim}},
+		{Acquire: request("new", "")},
+		{Acquire: shared("shared", "")},
+	}
+	e.Do(context.Background(), ops)
+	for i := range ops {
+		if refused := ops[i].Kind == locks.OpAcquire; errors.Is(ops[i].Err, locks.ErrUnavailable) != refused {
+			t.Errorf("operation %d: %v", i, ops[i].Err)
+		}
+	}
+	for _, alone := range []locks.AcquireRequest{request("alone", ""), shared("alone", "")} {
+		if lease, err := e.Acquire(context.Background(), alone); !errors.Is(err, locks.ErrUnavailable) {
+			t.Errorf("%v alone: %+v, %v", alone.Mode, lease, err)
+		}
+	}
+}
+
 func TestStateOfTheServerIsLoggedOnce(t *testing.T) {
 	s := redistest.Start(t)
 	var log bytes.Buffer

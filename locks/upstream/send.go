@@ -50,8 +50,8 @@ func (e *Engine) send(ctx context.Context, calls []*call) {
 	sent := e.clock.at(now)
 	for copies := 1; ; copies++ {
 		e.batches.run(u)
-		if copies == 1 && len(calls) > 1 && broken(calls[0].err) {
-			forbidCopies(calls)
+		if len(u.calls) > 1 && broken(u.calls[0].err) {
+			forbidCopies(u.calls)
 		}
 		u.calls = e.open(u.calls)
 		if len(u.calls) == 0 {

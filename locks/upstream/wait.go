@@ -185,7 +185,8 @@ func (e *Engine) enter(ctx context.Context, w *waiter) (lease locks.Lease, ended
 			return lease, false, nil
 		}
 	}
-	if errors.Is(err, locks.ErrUnavailable) || errors.Is(err, locks.ErrShutdown) {
+	if errors.Is(err, locks.ErrUnavailable) || errors.Is(err, locks.ErrShutdown) ||
+		errors.Is(err, locks.ErrBusy) { // the lock's queue is never full for one who comes back, the batcher's may be
 		e.waiting.handledIn(w, tendAgain)
 		return locks.Lease{}, false, nil
 	}
@@ -198,12 +199,12 @@ func (e *Engine) enter(ctx context.Context, w *waiter) (lease locks.Lease, ended
 func (e *Engine) leave(w *waiter, most time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), min(most, e.timeout)) // the caller's context may be over
 	defer cancel()
-	r, err := e.undone(ctx, w.req.ID, w.number)
+	c := new(call)
+	e.askUndo(c, w.req.ID, w.number)
+	e.send(ctx, []*call{c}) // also while Close waits for what is under way
+	r, err := c.outcome()
 	if err != nil || r.now <= w.unsure {
 		e.doubts.add(newDoubt(w.req, w.number, w.unsure))
 	}
-	if err != nil {
-		return unavailable(err)
-	}
-	return nil
+	return err
 }

@@ -187,8 +187,8 @@ func TestWhoEntersIsNotTakenForSilent(t *testing.T) {
 			t.Fatal(c.err)
 		}
 	}
-	if _, err := other.undone(t.Context(), "a", enter()); err != nil {
-		t.Fatal(err)
+	if c := other.undo(t.Context(), []*doubt{newDoubt(req, enter(), 0)})[0]; c.err != nil {
+		t.Fatal(c.err)
 	}
 	tend(1200 * time.Millisecond)
 	tend(2400 * time.Millisecond)

@@ -2,10 +2,12 @@ package redistest
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -74,6 +76,13 @@ func (p *Proxy) TearReply(n int, torn func()) {
 // HoldReplies drops the next n replies and leaves their connections open, so
 // that the client waits in vain.
 func (p *Proxy) HoldReplies(n int) { p.set(n, nil, true) }
+
+// Lost reports whether all replies that were to be lost have been.
+func (p *Proxy) Lost() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lose == 0
+}
 
 func (p *Proxy) set(n int, lost func(), hold bool) {
 	p.mu.Lock()
@@ -280,4 +289,35 @@ func (p *Proxy) unregister(conns ...net.Conn) {
 		_ = c.Close()
 		delete(p.conns, c)
 	}
+}
+
+// NobodyAccepts returns an address at which connecting neither succeeds nor fails: a
+// listener whose backlog is full.
+func NobodyAccepts(t testing.TB) (addr string) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	for range 8 {
+		c, err := net.DialTimeout("tcp", addr, 200*time.Millisecond)
+		if err != nil {
+			return addr
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	t.Skip("this system's backlog is never full")
+	return ""
 }

@@ -26,6 +26,14 @@ local function text(n)
   return s
 end
 
+-- A server that is out of memory lets a script go on once it has written: an acquire must not profit from what others in its batch
+-- have done, nor a shared one from clearing away what was left. This writes nothing, and is refused there.
+local full
+if #KEYS > 1 or string.byte(ARGV[5]) == 1 and string.byte(ARGV[5], 18) == 1 then
+  local said = redis.pcall('SET', KEYS[1] .. ':w', '', 'XX')
+  full = type(said) == 'table' and said.err and string.find(said.err, 'OOM', 1, true) and said.err
+end
+
 local acquire, release, heartbeat, check, confirm, undo
 local replies = {1, now}
 for n = 1, #KEYS do
@@ -62,7 +70,8 @@ for n = 1, #KEYS do
     end
     run = undo
   end
-  local ok, reply = pcall(run, KEYS[n], op)
+  local ok, reply
+  if full and kind == 1 then ok, reply = true, {-8, now, full} else ok, reply = pcall(run, KEYS[n], op) end
   if not ok then reply = {-8, now, type(reply) == 'table' and reply.err or tostring(reply)} end
   replies[n + 2] = reply
 end
