@@ -100,6 +100,8 @@ func TestBodiesAreExact(t *testing.T) {
 		{"away", ended(locks.ErrUnavailable), "/locks/a", 503, errAway},
 		{"away", ended(locks.ErrUnavailable), "/locks", 503, errAway},
 		{"away", ended(locks.ErrUnavailable), "/readyz", 503, `{"error":"the engine does not answer","state":0,"success":false}`},
+		{"unsafe", ended(&locks.UnsafeError{Reason: "odd"}), "/acquire/a", 503, errAway},
+		{"unsafe", ended(&locks.UnsafeError{Reason: "odd"}), "/readyz", 503, `{"error":"the upstream is unsafe: odd","state":0,"success":false}`},
 		{"away", ended(locks.ErrUnavailable), "/healthz", 200, free},
 		{"closed", ended(locks.ErrShutdown), "/acquire/a", 503, errStop},
 		{"bad", ended(bad), "/acquire/a", 400, `{"error":"lock ID is odd","state":0,"success":false}`},

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
@@ -121,7 +122,11 @@ func (s *Server) readyz(c call) (outcome, error) {
 		return outcome{}, err
 	}
 	if err := s.options.Engine.Ready(c.ctx); err != nil {
-		return outcome{}, &requestError{status: fasthttp.StatusServiceUnavailable, text: "the engine does not answer"}
+		text := "the engine does not answer"
+		if unsafe, ok := errors.AsType[*locks.UnsafeError](err); ok {
+			text = unsafe.Error()
+		}
+		return outcome{}, &requestError{status: fasthttp.StatusServiceUnavailable, text: text}
 	}
 	return outcome{}, nil
 }

@@ -32,6 +32,18 @@ var (
 	ErrShutdown = errors.New("candado is shutting down, nothing was done")
 )
 
+// UnsafeError: the engine does not serve, for what it keeps the locks in is unsafe.
+// It is an ErrUnavailable.
+type UnsafeError struct {
+	Reason string // what is unsafe, and what to do about it
+}
+
+// Error returns one sentence.
+func (e *UnsafeError) Error() string { return "the upstream is unsafe: " + e.Reason }
+
+// Unwrap returns ErrUnavailable.
+func (e *UnsafeError) Unwrap() error { return ErrUnavailable }
+
 // ArgumentError says which argument of a request was refused, and why. Nothing
 // was done.
 type ArgumentError struct {

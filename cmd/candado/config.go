@@ -22,6 +22,7 @@ type Config struct {
 	Prefix          string
 	UpstreamTimeout time.Duration
 	UpstreamBatch   int
+	StrictUpstream  bool
 
 	Limits       locks.Limits
 	MaxWaiters   int

@@ -60,7 +60,8 @@ type server interface {
 
 // Open binds every listener and starts serving. If one can't be bound, it gives
 // back what it had opened and returns why; a usageError if the upstream's URL
-// or prefix is at fault. An upstream that is down is no error.
+// or prefix is at fault. An upstream that is down is no error; one that is unsafe
+// is, if the configuration is strict.
 func (m *Main) Open() error {
 	if m.Log == nil {
 		m.Log = slog.New(slog.DiscardHandler)
@@ -94,9 +95,13 @@ func (m *Main) openEngine() (locks.Engine, error) {
 		Timeout:    m.Config.UpstreamTimeout,
 		MaxWaiters: m.Config.MaxWaiters,
 		Batch:      m.Config.UpstreamBatch,
+		Strict:     m.Config.StrictUpstream,
 		Log:        m.Log,
 	})
-	if err != nil {
+	switch {
+	case errors.As(err, new(*locks.UnsafeError)):
+		return nil, fmt.Errorf("--strict-upstream: %w", err)
+	case err != nil:
 		return nil, usageError{fmt.Errorf("--upstream or --prefix: %w", err)}
 	}
 	return engine, nil
@@ -109,6 +114,9 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 	meters := metrics.New(metrics.Build{Version: m.Version, Engine: name})
 	if holding, ok := engine.(interface{ Held() int }); ok {
 		meters.Held(holding.Held)
+	}
+	if remote, ok := engine.(*upstream.Engine); ok {
+		measureSafety(meters, remote)
 	}
 	m.engine = meters.Instrument(engine)
 	redis := proxy.New(proxy.Options{
@@ -130,6 +138,20 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 	}
 	for _, f := range m.fronts {
 		meters.Connections(f.name, f.server.Connections)
+	}
+}
+
+func measureSafety(meters *metrics.Metrics, e *upstream.Engine) {
+	for _, r := range upstream.Reasons() {
+		meters.Unsafe(r.String(), func() int {
+			switch e.Finding(r).State {
+			case upstream.Unsafe:
+				return 1
+			case upstream.Safe:
+				return 0
+			}
+			return -1
+		})
 	}
 }
 

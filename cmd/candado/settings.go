@@ -36,6 +36,8 @@ func settings() []setting {
 			stored(func(c *Config) *time.Duration { return &c.UpstreamTimeout }, duration)},
 		{"upstream-batch", "number", "128", "How many operations go to the upstream together, at most; 1: each goes alone.",
 			stored(func(c *Config) *int { return &c.UpstreamBatch }, positive)},
+		{"strict-upstream", "", "false", "Refuse an upstream that is unsafe for locks, such as one that evicts keys; else it is only logged.",
+			stored(func(c *Config) *bool { return &c.StrictUpstream }, boolean)},
 		{"default-ttl", "duration", shortDuration(locks.DefaultTTL), "How long a lease lasts if its request does not say.",
 			stored(func(c *Config) *time.Duration { return &c.Limits.DefaultTTL }, duration)},
 		{"max-ttl", "duration", shortDuration(locks.DefaultMax), "The longest lease that may be asked for.",

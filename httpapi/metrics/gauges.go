@@ -7,7 +7,8 @@ import (
 )
 
 // gauges is a gauge whose values are asked for at each scrape: one function for
-// each value of its label, or a single one if it has no label.
+// each value of its label, or a single one if it has no label. A negative value is
+// not known, and left out.
 type gauges struct {
 	desc    *prometheus.Desc
 	labeled bool
@@ -42,7 +43,11 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		if g.labeled {
 			values = []string{value}
 		}
-		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(fn()), values...)
+		n := fn()
+		if n < 0 {
+			continue
+		}
+		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(n), values...)
 	}
 }
 

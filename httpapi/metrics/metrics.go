@@ -35,6 +35,7 @@ type Metrics struct {
 
 	connections *gauges
 	held        *gauges
+	unsafe      *gauges
 }
 
 // New returns metrics that are all zero, besides those of the Go runtime and of
@@ -64,6 +65,7 @@ func New(b Build) *Metrics {
 		}, []string{"listener", "code"}),
 		connections: newGauges("candado_listener_connections", "Client connections that are open.", "listener"),
 		held:        newGauges("candado_engine_held_locks", "Locks that are held.", ""),
+		unsafe:      newGauges("candado_upstream_unsafe", "Whether the upstream is unsafe for locks, by reason: 1 or 0, and nothing if that is not known.", "reason"),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "candado_build_info",
@@ -73,7 +75,7 @@ func New(b Build) *Metrics {
 	build.Set(1)
 	// The collectors are all different and the registry is new: nothing that a
 	// caller does can make this registration fail.
-	m.registry.MustRegister(m.operations, m.seconds, m.upstream, m.refused, m.connections, m.held, build,
+	m.registry.MustRegister(m.operations, m.seconds, m.upstream, m.refused, m.connections, m.held, m.unsafe, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -93,6 +95,11 @@ func (m *Metrics) Connections(listener string, fn func() int) {
 // Held has fn asked, at each scrape, how many locks are held. A later call
 // takes its place. Without any, there is no such metric.
 func (m *Metrics) Held(fn func() int) { m.held.set("", fn) }
+
+// Unsafe has fn asked, at each scrape, whether the upstream is unsafe for that
+// reason: 1 or 0; negative if it is not known. The reasons have to be few. Without
+// any, there is no such metric.
+func (m *Metrics) Unsafe(reason string, fn func() int) { m.unsafe.set(reason, fn) }
 
 // Refused counts a reply that is an error: its code is an HTTP status or the
 // first word of a RESP error. What is not known counts as "other".

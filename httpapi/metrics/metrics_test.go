@@ -239,6 +239,15 @@ func TestGaugesAreAskedAtEachScrape(t *testing.T) {
 	if strings.Contains(text(t, m), "candado_engine_held_locks") {
 		t.Error("held locks are reported though nobody knows them")
 	}
+	if strings.Contains(text(t, m), "candado_upstream_unsafe") {
+		t.Error("an upstream is reported where there is none")
+	}
+	for reason, n := range map[string]int{"clock": 1, "version": 0, "replica": -1} {
+		m.Unsafe(reason, func() int { return n })
+	}
+	if strings.Contains(text(t, m), `reason="replica"`) {
+		t.Error("what is not known is reported")
+	}
 	n := 3
 	m.Held(func() int { return n })
 	m.Connections("http", func() int { return 0 })
@@ -249,6 +258,8 @@ func TestGaugesAreAskedAtEachScrape(t *testing.T) {
 	got := text(t, m)
 	for _, line := range []string{
 		"candado_engine_held_locks 4",
+		`candado_upstream_unsafe{reason="clock"} 1`,
+		`candado_upstream_unsafe{reason="version"} 0`,
 		`candado_listener_connections{listener="http"} 40`,
 		`candado_listener_connections{listener="resp"} 400`,
 		`candado_listener_connections{listener="other"} 1`,
@@ -289,6 +300,7 @@ func TestTextIsWellFormed(t *testing.T) {
 	all(m.Instrument(&engine{}))
 	m.Refused("http", "404")
 	m.Held(func() int { return 1 })
+	m.Unsafe("clock", func() int { return 1 })
 	m.Connections("http", func() int { return 1 })
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text(t, m)))
@@ -299,7 +311,7 @@ func TestTextIsWellFormed(t *testing.T) {
 	for _, name := range []string{
 		"candado_build_info", "candado_engine_operations_total", "candado_engine_operation_seconds", "candado_engine_held_locks",
 		"candado_listener_connections", "candado_listener_refusals_total", "candado_upstream_errors_total",
-		"go_goroutines", "process_start_time_seconds",
+		"candado_upstream_unsafe", "go_goroutines", "process_start_time_seconds",
 	} {
 		family := families[name]
 		if family == nil || family.GetHelp() == "" {

@@ -44,6 +44,10 @@ type Options struct {
 	// script, at most. 1: each goes alone, also those of one client's pipeline.
 	// 0: DefaultBatch.
 	Batch int
+
+	// Strict refuses a server that is unsafe for locks (see Reason). Default: what
+	// is unsafe is logged.
+	Strict bool
 }
 
 // Engine keeps locks in a Redis server. It implements locks.Engine; its methods
@@ -57,6 +61,7 @@ type Engine struct {
 	clock   *clock
 	doubts  *doubts
 	health  *health
+	watch   *watch
 	waiting *waiting
 	most    int          // requests that may wait for one lock
 	floor   atomic.Int64 // the highest token seen
@@ -69,7 +74,30 @@ var _ locks.Engine = (*Engine)(nil)
 // Open returns an engine on the server that the URL names. It does not wait
 // for the server: while that is away, operations return ErrUnavailable. The
 // error says what is wrong with the options, without the URL's password.
+//
+// A strict engine asks the server first, for up to the time-out: the error is a
+// *locks.UnsafeError if that is unsafe. If it becomes so later, or is found so only later, operations
+// return that error until it is safe.
 func Open(o Options) (*Engine, error) {
+	e, err := open(o)
+	if err != nil {
+		return nil, err
+	}
+	first := time.Duration(0)
+	if o.Strict {
+		_ = e.watch.look(context.Background(), true) // one that is away may be safe
+		if r := e.watch.refusal.Load(); r != nil {
+			_ = e.Close()
+			return nil, r
+		}
+		first = lookEvery
+	}
+	e.watch.start(first)
+	return e, nil
+}
+
+// open is Open for an engine that does not look at its server.
+func open(o Options) (*Engine, error) {
 	if o.Prefix == "" {
 		o.Prefix = DefaultPrefix
 	}
@@ -96,6 +124,8 @@ func Open(o Options) (*Engine, error) {
 	// The library logs each failed dial, to standard error, for all its clients at once. Here a failure is an error
 	// that is returned, and health logs the change.
 	logging.Disable()
+	log := o.Log.With("upstream", opts.Addr)
+	watch := newWatch(opts, o.Strict, log)
 	e := &Engine{
 		client:  redis.NewClient(opts),
 		keys:    keys,
@@ -103,7 +133,8 @@ func Open(o Options) (*Engine, error) {
 		scripts: script.Load(),
 		clock:   newClock(),
 		doubts:  newDoubts(),
-		health:  &health{log: o.Log.With("upstream", opts.Addr)},
+		health:  &health{log: log},
+		watch:   watch,
 		waiting: newWaiting(),
 		most:    o.MaxWaiters,
 	}
@@ -142,6 +173,7 @@ func (e *Engine) Close() error {
 	if e.closed.Swap(true) {
 		return nil
 	}
+	e.watch.stop()
 	if e.health.away.Load() {
 		// What is under way waits for an answer in vain; closing ends it.
 		err := e.client.Close()

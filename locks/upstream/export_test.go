@@ -8,6 +8,14 @@ import (
 	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
+// OpenUnwatched is Open for an engine that does not look at its server: tests that
+// lose one reply of the server's mean that of a request.
+func OpenUnwatched(o Options) (*Engine, error) { return open(o) }
+
+// Look looks at the server now, as after a minute; fresh: as after it was connected
+// to.
+func (e *Engine) Look(fresh bool) error { return e.watch.look(context.Background(), fresh) }
+
 // OpenDoubts returns how many acquires are in doubt.
 func (e *Engine) OpenDoubts() int { return len(e.doubts.all()) }
 

@@ -6,7 +6,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
@@ -52,8 +51,8 @@ func (e *Engine) mayRun(ctx context.Context, calls []*call) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if e.closed.Load() {
-		return locks.ErrShutdown
+	if err := e.serves(); err != nil {
+		return err
 	}
 	if calls[0].id == "" {
 		return nil // it has no deadline

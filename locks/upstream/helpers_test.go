@@ -19,7 +19,7 @@ func open(t testing.TB, url string, timeout time.Duration) *upstream.Engine {
 
 func openWith(t testing.TB, o upstream.Options) *upstream.Engine {
 	t.Helper()
-	e, err := upstream.Open(o)
+	e, err := upstream.OpenUnwatched(o)
 	if err != nil {
 		t.Fatal(err)
 	}

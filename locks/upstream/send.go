@@ -20,9 +20,9 @@ func (e *Engine) do(ctx context.Context, calls ...*call) {
 	// that gets no answer must be in the doubts before they are settled last.
 	e.running.RLock()
 	defer e.running.RUnlock()
-	if e.closed.Load() {
+	if err := e.serves(); err != nil {
 		for _, c := range calls {
-			c.failed(locks.ErrShutdown)
+			c.failed(err)
 		}
 		return
 	}

@@ -23,12 +23,14 @@ type Proxy struct {
 	mu     sync.Mutex
 	target string
 	conns  map[net.Conn]struct{}
-	ask    int           // requests to lose
-	lose   int           // replies to lose
-	torn   int           // bytes of a lost reply that pass all the same
-	lost   func()        // called when a reply has been lost, before its connection ends
-	hold   bool          // whether a lost reply's connection stays open, silent
-	muted  bool          // whether subscriptions hear nothing
+	ask    int    // requests to lose
+	lose   int    // replies to lose
+	torn   int    // bytes of a lost reply that pass all the same
+	lost   func() // called when a reply has been lost, before its connection ends
+	hold   bool   // whether a lost reply's connection stays open, silent
+	muted  bool   // whether subscriptions hear nothing
+	old    []byte // is replaced in replies by
+	with   []byte
 	frozen chan struct{} // closed when bytes pass again; nil: they pass
 	closed bool
 }
@@ -86,6 +88,23 @@ func (p *Proxy) set(n int, lost func(), hold bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lose, p.lost, p.hold, p.torn = n, lost, hold, 0
+}
+
+// Replace changes a text in the server's replies to another of the same length.
+func (p *Proxy) Replace(old, with string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.old, p.with = []byte(old), []byte(with)
+}
+
+// replaced returns what becomes of a reply.
+func (p *Proxy) replaced(reply []byte) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.old) == 0 {
+		return reply
+	}
+	return bytes.ReplaceAll(reply, p.old, p.with)
 }
 
 // Mute lets no message through to subscribers, or lets them through again. Their
@@ -204,7 +223,7 @@ func (p *Proxy) serve(client net.Conn) {
 		}
 		switch {
 		case !lose:
-			if _, err := client.Write(buf[:n]); err != nil {
+			if _, err := client.Write(p.replaced(buf[:n])); err != nil {
 				return
 			}
 		case !hold:

@@ -136,7 +136,10 @@ func (s *Server) Launch() {
 	s.t.Helper()
 	cmd, exited := exec.Command("redis-server", s.args...), make(chan struct{})
 	cmd.Env = append(os.Environ(), s.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // should the test die without its clean-up
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig: syscall.SIGKILL, // should the test die without its clean-up
+		Setpgid:   true,            // for Kill
+	}
 	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("redis-server is needed (make test installs it): %v", err)
 	}
@@ -147,13 +150,27 @@ func (s *Server) Launch() {
 	}()
 }
 
-// Kill ends the server at once, as a power cut would.
+// Kill ends the server at once, as a power cut would, together with the children
+// by which it saves: they would go on writing to its directory.
 func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
 	}
-	_ = s.cmd.Process.Kill() // fails if it has ended
+	group := -s.cmd.Process.Pid
+	select {
+	case <-s.exited: // by itself; its number may be another's by now
+		s.cmd = nil
+		return
+	default:
+	}
+	_ = syscall.Kill(group, syscall.SIGKILL)
 	<-s.exited
+	for range 200 { // nobody here hears of the children's end
+		if syscall.Kill(group, 0) != nil {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 	s.cmd = nil
 }
 
