@@ -70,6 +70,7 @@ type batcher struct {
 	slow   int     // flights that have given their place to others
 	queue  []*unit // in the order in which they came
 	queued int     // operations in queue, but for what was withdrawn
+	air    underWay
 }
 
 func newBatcher(e *Engine, most int) *batcher {
@@ -220,44 +221,12 @@ func (b *batcher) together(t, u, now time.Time) bool {
 	return u.Sub(t) <= min(b.slack, t.Sub(now))
 }
 
-// watch gives the place of a flight that takes long to another: its connection
-// may have died in silence, and the server be well. It returns how to end the
-// watch, which reports whether that has happened.
-func (b *batcher) watch() (end func() (relieved bool)) {
-	var landed, relieved bool // guarded by b.mu
-	timer := time.AfterFunc(b.slack, func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		switch {
-		case landed || b.slow == maxSlow:
-			return
-		case b.queued > 0:
-			go b.shuttle()
-		default:
-			b.flying--
-		}
-		relieved = true
-		b.slow++
-	})
-	return func() bool {
-		if timer.Stop() {
-			return false
-		}
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if landed = true; relieved {
-			b.slow--
-		}
-		return relieved
-	}
-}
-
 // fly sends the units' calls as one batch, and notes in each what it came to. It
 // reports whether another flight has taken its place meanwhile.
 func (b *batcher) fly(units []*unit) (relieved bool) {
 	calls, until := aboard(units)
-	end := b.watch()
-	items, now, err := b.send(calls, until)
+	f := b.begin(until)
+	items, now, err := b.send(f, calls)
 	for n, c := range calls {
 		r, err := reply{}, err
 		if err == nil {
@@ -269,7 +238,7 @@ func (b *batcher) fly(units []*unit) (relieved bool) {
 			c.failed(err)
 		}
 	}
-	return end()
+	return b.end(f)
 }
 
 // aboard returns the units' calls, and the first of their deadlines.
@@ -293,14 +262,12 @@ func (u *unit) fail(err error) {
 
 // send sends a batch a single time, and returns what the operations came to, and
 // the server's time.
-func (b *batcher) send(calls []*call, until time.Time) (items []any, now int64, err error) {
+func (b *batcher) send(ctx *flight, calls []*call) (items []any, now int64, err error) {
 	e := b.engine
-	ctx, cancel := context.WithDeadline(context.Background(), until)
-	defer cancel()
 	if err := e.learnTime(ctx); err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", errUnsent, err)
 	}
-	v, err := b.eval(ctx, b.command(calls, e.clock.at(until)))
+	v, err := b.eval(ctx, b.command(calls, e.clock.at(ctx.until)))
 	if err != nil {
 		return nil, 0, err
 	}
