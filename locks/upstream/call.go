@@ -118,14 +118,16 @@ func (c *call) failed(err error) {
 // again prepares a copy of the call. Sent is the server's time at which the first
 // was sent.
 func (c *call) again(sent int64) {
-	if c.ran && c.release.Number != (script.Number{}) && c.release.Sent == 0 { // it is a release
+	if c.ran && c.isRelease() && c.release.Sent == 0 {
 		c.release.Sent = sent
 		c.op = c.release.Append(nil)
 	}
 }
 
 // changes reports whether the operation makes or ends leases.
-func (c *call) changes() bool { return c.doubtful || c.release.Number != (script.Number{}) }
+func (c *call) changes() bool { return c.doubtful || c.isRelease() }
+
+func (c *call) isRelease() bool { return c.release.Number != (script.Number{}) }
 
 // sendAgain reports whether a copy of the call may bring an answer.
 func (c *call) sendAgain() bool {
