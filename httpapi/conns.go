@@ -1,13 +1,16 @@
 package httpapi
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/hangup"
 )
 
@@ -27,6 +30,7 @@ const maxAhead = 64 << 10
 // and, at last, the others.
 type registry struct {
 	max      int
+	exceeded func(locks.Quota)
 	draining atomic.Bool
 	empty    chan struct{} // closed when draining and no connection is left
 
@@ -34,8 +38,8 @@ type registry struct {
 	conns map[*conn]struct{}
 }
 
-func newRegistry(limit int) *registry {
-	return &registry{max: limit, empty: make(chan struct{}), conns: make(map[*conn]struct{})}
+func newRegistry(limit int, exceeded func(locks.Quota)) *registry {
+	return &registry{max: limit, exceeded: exceeded, empty: make(chan struct{}), conns: make(map[*conn]struct{})}
 }
 
 // What add makes of a new connection.
@@ -84,6 +88,7 @@ func (r *registry) track(nc net.Conn, state fasthttp.ConnState) {
 	if !ok {
 		return
 	}
+	c.idle = state == fasthttp.StateIdle
 	// The reply may have been written before draining began, and so not say that
 	// it is the connection's last.
 	if state == fasthttp.StateIdle && r.draining.Load() {
@@ -141,6 +146,7 @@ type conn struct {
 
 	// Of the goroutine that serves the connection.
 	spoken           bool // whether the client has sent a byte
+	idle             bool // whether it has all its replies, and has begun no further request
 	reading, writing deadline
 
 	ending sync.Mutex // orders endReading and tellReading
@@ -186,12 +192,18 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	if err == nil {
 		n, err = c.Conn.Write(p)
 	}
+	if err == nil {
+		return n, nil
+	}
 	if c.writing.early(err) {
 		if err = c.Conn.SetWriteDeadline(c.writing.tell()); err == nil {
 			var rest int
 			rest, err = c.Conn.Write(p[n:])
 			n += rest
 		}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.registry.exceeded(locks.QuotaWriteTime)
 	}
 	return n, err
 }
@@ -213,10 +225,25 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		}
 	}
 	c.spoken = c.spoken || n > 0
+	if err != nil {
+		c.waitedInVain(err)
+	}
 	if err != nil && (c.ended.Load() || !c.spoken) {
 		err = net.ErrClosed
 	}
 	return n, err
+}
+
+// waitedInVain counts a wait for a request that never began. Of one that did, the client
+// is told, and it is counted then.
+func (c *conn) waitedInVain(err error) {
+	switch {
+	case !errors.Is(err, os.ErrDeadlineExceeded) || c.ended.Load():
+	case c.idle:
+		c.registry.exceeded(locks.QuotaHTTPIdleTime)
+	case !c.spoken:
+		c.registry.exceeded(locks.QuotaRequestTime)
+	}
 }
 
 // watch calls gone when the client leaves before stop is called, and stop

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/goodjobtech/candado/locks"
 )
 
 // mustBeEnded fails unless reading has ended, for good.
@@ -32,14 +34,14 @@ func added(t *testing.T, r *registry) *conn {
 }
 
 func TestDeadlineSetAfterTheEndChangesNothing(t *testing.T) {
-	r := newRegistry(1)
+	r := newRegistry(1, func(locks.Quota) {})
 	c := added(t, r)
 	r.drain()
 	mustBeEnded(t, c)
 }
 
 func TestConnectionThatBecomesIdleWhileDrainingEnds(t *testing.T) {
-	r := newRegistry(1)
+	r := newRegistry(1, func(locks.Quota) {})
 	c := added(t, r)
 	r.track(c, fasthttp.StateActive)
 	r.drain()
@@ -55,7 +57,7 @@ func TestConnectionThatBecomesIdleWhileDrainingEnds(t *testing.T) {
 }
 
 func TestConnectionThatComesWhileDrainingIsClosed(t *testing.T) {
-	r := newRegistry(1)
+	r := newRegistry(1, func(locks.Quota) {})
 	r.drain()
 	near, far := net.Pipe()
 	if _, admission := r.add(near); admission != dropped {

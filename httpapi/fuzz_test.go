@@ -23,7 +23,7 @@ func once(s *Server, target string) (status int, body string, readable bool) {
 	var ctx fasthttp.RequestCtx
 	ctx.Init2(c, nil, false)
 	raw := "GET " + target + " HTTP/1.1\r\nHost: candado\r\n\r\n"
-	if err := ctx.Request.Read(bufio.NewReaderSize(strings.NewReader(raw), maxHeaderBytes)); err != nil {
+	if err := ctx.Request.Read(bufio.NewReaderSize(strings.NewReader(raw), DefaultHeaderBytes)); err != nil {
 		s.unreadable(&ctx, err)
 		return ctx.Response.StatusCode(), string(ctx.Response.Body()), false
 	}

@@ -79,6 +79,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	o, err := s.answer(ctx)
 	if err != nil {
 		o = refusal(err)
+		if over, ok := errors.AsType[*locks.QuotaError](err); ok {
+			s.exceeded(over.Quota)
+		}
 		if o.status == fasthttp.StatusInternalServerError {
 			s.options.Log.Error("an HTTP request failed", "error", err)
 		}
@@ -198,14 +201,17 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	netErr, ofNet := errors.AsType[net.Error](err)
 	switch {
 	case tooLong:
-		e = requestError{status: statusURITooLong,
-			text: fmt.Sprintf("the request line and headers are longer than %d bytes", maxHeaderBytes)}
+		s.exceeded(locks.QuotaHeaderBytes)
+		e = requestError{status: fasthttp.StatusRequestHeaderFieldsTooLarge,
+			text: fmt.Sprintf("the request line and headers are longer than %d bytes (%s)", s.options.MaxHeaderBytes, locks.QuotaHeaderBytes.Flag())}
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		s.exceeded(locks.QuotaBodyBytes)
 		e = requestError{status: fasthttp.StatusRequestEntityTooLarge,
 			text: fmt.Sprintf("the body is longer than %d bytes", maxBodyBytes)}
 	case ofNet && netErr.Timeout():
+		s.exceeded(locks.QuotaRequestTime)
 		e = requestError{status: fasthttp.StatusRequestTimeout,
-			text: fmt.Sprintf("the request did not arrive within %v", s.options.ReadTimeout)}
+			text: fmt.Sprintf("the request did not arrive within %v (%s)", s.options.ReadTimeout, locks.QuotaRequestTime.Flag())}
 	case ofNet || errors.Is(err, io.ErrUnexpectedEOF):
 		e.text = "the connection ended within the request"
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/goodjobtech/candado/locks"
 )
 
 const (
@@ -91,12 +93,17 @@ func (l *listener) admit(nc net.Conn) net.Conn {
 	case admitted:
 		return c
 	case turnedAway:
-		l.server.countRefusal(fasthttp.StatusServiceUnavailable)
+		l.server.turnedAway()
 		go turnAway(c)
 	case dropped:
-		l.server.countRefusal(fasthttp.StatusServiceUnavailable)
+		l.server.turnedAway()
 	}
 	return nil
+}
+
+func (s *Server) turnedAway() {
+	s.countRefusal(fasthttp.StatusServiceUnavailable)
+	s.exceeded(locks.QuotaHTTPConnections)
 }
 
 // turnAway tells a client that there is no room. It takes in what the client
@@ -108,7 +115,7 @@ func turnAway(c *conn) {
 	_ = c.SetWriteDeadline(now.Add(turnAwayTime))
 	_ = c.SetReadDeadline(now.Add(turnAwayTime))
 
-	body := (&outcome{text: "there are too many connections"}).appendTo(nil)
+	body := (&outcome{text: (&locks.QuotaError{Quota: locks.QuotaHTTPConnections}).Error()}).appendTo(nil)
 	if _, err := c.Write(append([]byte("HTTP/1.1 503 Service Unavailable\r\n"+
 		"Content-Type: application/json\r\n"+
 		"Cache-Control: no-store\r\n"+
@@ -120,7 +127,7 @@ func turnAway(c *conn) {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(c, maxHeaderBytes))
+	_, _ = io.Copy(io.Discard, io.LimitReader(c, DefaultHeaderBytes))
 }
 
 // Close closes the listener, once; Accept returns.

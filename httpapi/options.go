@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -8,11 +9,18 @@ import (
 	"github.com/goodjobtech/candado/locks"
 )
 
-// What a request may weigh. An ID of 1024 bytes and an owner of 256, each byte
-// percent-encoded, make less than 4 KiB of request line.
+// maxBodyBytes is what is read of a body before it is refused: no request needs one.
+const maxBodyBytes = 4 << 10
+
 const (
-	maxHeaderBytes = 16 << 10 // request line and headers
-	maxBodyBytes   = 4 << 10  // read before being refused: no request needs a body
+	// DefaultHeaderBytes is the default of Options.MaxHeaderBytes. Each open connection
+	// has a buffer of that size.
+	DefaultHeaderBytes = 8 << 10
+
+	// MinHeaderBytes is the least that a request line and headers may be allowed: an ID of
+	// 1024 bytes and an owner of 256, each byte percent-encoded, make almost 4 KiB of
+	// request line, and half as much is left for headers.
+	MinHeaderBytes = 6 << 10
 )
 
 // Options says what a Server serves, and within which limits. Engine is
@@ -23,10 +31,14 @@ type Options struct {
 	Metrics *metrics.Metrics // default: none are kept, and /metrics is 404
 	Log     *slog.Logger     // default: nothing is logged
 
-	ReadTimeout  time.Duration // for a whole request to arrive; default 5 s
+	ReadTimeout  time.Duration // for a whole request to arrive; default 10 s
 	WriteTimeout time.Duration // for a reply to be taken; default 5 s
 	IdleTimeout  time.Duration // between two requests of a connection; default 30 s
 	MaxConns     int           // connections above it get 503; default 10 000
+
+	// MaxHeaderBytes bounds a request line and headers; above it: 431. Default:
+	// DefaultHeaderBytes. At least MinHeaderBytes.
+	MaxHeaderBytes int
 
 	// NoDate leaves out the Date header; default: it is sent. The goroutine that
 	// keeps the date lives as long as the process, which virtual-time tests
@@ -40,7 +52,7 @@ func (o Options) withDefaults() Options {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.ReadTimeout == 0 {
-		o.ReadTimeout = 5 * time.Second
+		o.ReadTimeout = 10 * time.Second
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 5 * time.Second
@@ -51,5 +63,6 @@ func (o Options) withDefaults() Options {
 	if o.MaxConns == 0 {
 		o.MaxConns = 10_000
 	}
+	o.MaxHeaderBytes = max(cmp.Or(o.MaxHeaderBytes, DefaultHeaderBytes), MinHeaderBytes)
 	return o
 }

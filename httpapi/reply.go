@@ -144,13 +144,22 @@ func refusal(err error) outcome {
 	case errors.Is(err, locks.ErrMode):
 		return outcome{status: fasthttp.StatusConflict, held: true, text: locks.ErrMode.Error()}
 	case errors.Is(err, locks.ErrBusy):
-		return outcome{status: fasthttp.StatusTooManyRequests, held: true, text: locks.ErrBusy.Error()}
+		return busy(err)
 	case errors.Is(err, locks.ErrShutdown):
 		return outcome{status: fasthttp.StatusServiceUnavailable, text: locks.ErrShutdown.Error()}
 	case errors.Is(err, locks.ErrUnavailable):
 		return outcome{status: fasthttp.StatusServiceUnavailable, text: locks.ErrUnavailable.Error()}
 	}
 	return outcome{status: fasthttp.StatusInternalServerError, text: "candado has failed at this request, the outcome is unknown"}
+}
+
+// busy refuses a request because of a quota. It says which, if that is known.
+func busy(err error) outcome {
+	text := locks.ErrBusy.Error()
+	if over, ok := errors.AsType[*locks.QuotaError](err); ok {
+		text = over.Error()
+	}
+	return outcome{status: fasthttp.StatusTooManyRequests, held: true, text: text}
 }
 
 // errFree: the request named a lease, or asked for the end of one, and the lock

@@ -102,7 +102,7 @@ func TestBadTargetIsRefused(t *testing.T) {
 		{"/acquire/%4\xff", 400, "bad escape \\\"%4\ufffd\\\""},
 		{"/acquire/" + strings.Repeat("x", 1025), 414, "lock ID is longer than 1024 bytes"},
 		{"/acquire/" + strings.Repeat("%78", 1025), 414, "lock ID is longer than 1024 bytes"},
-		{"/acquire/" + strings.Repeat("x", 20000), 414, "longer than 16384 bytes"},
+		{"/acquire/" + strings.Repeat("x", 20000), 431, "longer than 8192 bytes (--max-header-bytes)"},
 		{"/acquire/a\x01", 400, "not an HTTP request"},
 	} {
 		got := dial(t, addr).ask("GET", test.target)
@@ -155,7 +155,7 @@ func TestUnreadableRequestIsRefusedInJSON(t *testing.T) {
 		{"no HTTP", "hello\r\n\r\n", 400},
 		{"no Host", "GET /acquire/a HTTP/1.1\r\n\r\n", 400},
 		{"two lengths", start + "Content-Length: 0\r\nContent-Length: 0\r\n\r\n", 400},
-		{"long headers", start + "X: " + strings.Repeat("x", 20000) + "\r\n\r\n", 414},
+		{"long headers", start + "X: " + strings.Repeat("x", 20000) + "\r\n\r\n", 431},
 		{"long body", start + "Content-Length: 4097\r\n\r\n", 413},
 		{"long chunked body", start + "Transfer-Encoding: chunked\r\n\r\n1001\r\n" + strings.Repeat("b", 0x1001) + "\r\n0\r\n\r\n", 413},
 		{"body", start + "Content-Length: 5\r\n\r\nttl=1", 400},

@@ -40,7 +40,7 @@ func New(o Options) *Server {
 	s := &Server{options: o.withDefaults()}
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.waiting, s.endWaits = context.WithCancel(context.Background())
-	s.conns = newRegistry(s.options.MaxConns)
+	s.conns = newRegistry(s.options.MaxConns, s.exceeded)
 	s.http = &fasthttp.Server{
 		Handler:      s.handle,
 		ErrorHandler: s.unreadable,
@@ -50,7 +50,7 @@ func New(o Options) *Server {
 		ReadTimeout:        s.options.ReadTimeout,
 		WriteTimeout:       s.options.WriteTimeout,
 		IdleTimeout:        s.options.IdleTimeout,
-		ReadBufferSize:     maxHeaderBytes,
+		ReadBufferSize:     s.options.MaxHeaderBytes,
 		MaxRequestBodySize: maxBodyBytes,
 
 		// The registry refuses above MaxConns with a body of the documented
@@ -136,6 +136,13 @@ func (s *Server) Connections() int { return s.conns.count() }
 func (s *Server) countRefusal(status int) {
 	if s.options.Metrics != nil {
 		s.options.Metrics.Refused("http", fmt.Sprint(status))
+	}
+}
+
+// exceeded counts what was refused because of a quota.
+func (s *Server) exceeded(q locks.Quota) {
+	if s.options.Metrics != nil {
+		s.options.Metrics.Exceeded(q)
 	}
 }
 

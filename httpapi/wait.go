@@ -32,6 +32,7 @@ func (s *Server) ask(c call, req locks.AcquireRequest) (locks.Lease, error) {
 	}
 	hangup.PassOn(c.ctx, s.options.Engine, c.id, lease)
 	if c.conn.in.Overrun() {
+		s.exceeded(locks.QuotaAheadBytes)
 		return locks.Lease{}, errAhead
 	}
 	return locks.Lease{}, errGone

@@ -167,9 +167,9 @@ func TestTimeoutsAreInForceAfterAWait(t *testing.T) {
 		idle.wants(409, runOut)
 		half.wants(409, runOut)
 		half.send("GET /acq")
-		half.wants(408, `{"error":"the request did not arrive within 5s"`)
+		half.wants(408, `{"error":"the request did not arrive within 10s (--request-timeout)"`)
 		half.expectEnd()
-		if took := time.Since(begin); took != 65*time.Second {
+		if took := time.Since(begin); took != 70*time.Second {
 			t.Errorf("the half request ended after %v", took)
 		}
 		idle.expectEnd()
@@ -212,7 +212,7 @@ func TestFullQueueIs429(t *testing.T) {
 	first.request("/acquire/job?wait=1h")
 	waiting(t, engine, 1)
 	second.request("/acquire/job?wait=1h")
-	second.wants(429, `{"error":"too many requests wait","state":1,"success":false}`)
+	second.wants(429, `{"error":"too many requests wait for this lock (--max-waiters)","state":1,"success":false}`)
 	second.request("/acquire/job")
 	second.wants(409, runOut)
 }

@@ -20,9 +20,9 @@ var (
 	// changed: there is no upgrade and no downgrade.
 	ErrMode = errors.New("the owner holds the lock in another mode")
 
-	// ErrBusy: a quota is reached, such as that of a lock's waiters. Nothing was
-	// done.
-	ErrBusy = errors.New("too many requests wait")
+	// ErrBusy: a quota is reached, such as that of a lock's waiters (a QuotaError
+	// says which). Nothing was done.
+	ErrBusy = errors.New("a quota is reached, nothing was done")
 
 	// ErrUnavailable: the engine did not answer in time, or could not act. The
 	// outcome is unknown: ask again with the same owner or token.

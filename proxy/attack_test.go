@@ -31,7 +31,7 @@ func attacks() map[string]struct {
 		"EndlessArguments":        {bytes: "*9000000000000000000\r\n", reply: "-ERR Protocol error: invalid multibulk length\r\n"},
 		"ManyArguments":           {bytes: "*1025\r\n", reply: "-ERR Protocol error: more than 1024 arguments\r\n"},
 		"HugeBulk":                {bytes: "*1\r\n$2000000000\r\n" + mebibyte, times: 64, reply: "-ERR Protocol error: invalid bulk length\r\n"},
-		"LargeBulk":               {bytes: "*2\r\n$4\r\nECHO\r\n$500000000\r\n" + mebibyte, times: 64, reply: "-ERR Protocol error: command larger than 65536 bytes\r\n"},
+		"LargeBulk":               {bytes: "*2\r\n$4\r\nECHO\r\n$500000000\r\n" + mebibyte, times: 64, reply: "-ERR Protocol error: command larger than 65536 bytes (--max-command-bytes)\r\n"},
 		"LongInlineLine":          {bytes: mebibyte, times: 64, reply: "-ERR Protocol error: too big inline request\r\n"},
 		"LongCountLine":           {bytes: "*" + strings.Repeat("1", 1<<20), reply: "-ERR Protocol error: too big mbulk count string\r\n"},
 		"LongLengthLine":          {bytes: "*1\r\n$" + strings.Repeat("1", 1<<20), reply: "-ERR Protocol error: too big bulk count string\r\n"},
@@ -233,7 +233,7 @@ func TestLargestCommandPasses(t *testing.T) {
 		t.Errorf("got %d bytes", len(got))
 	}
 	c.send(encode("ECHO", message+"x"))
-	if got := c.rest(); got != "-ERR Protocol error: command larger than 65536 bytes\r\n" {
+	if got := c.rest(); got != "-ERR Protocol error: command larger than 65536 bytes (--max-command-bytes)\r\n" {
 		t.Errorf("got %.80q", got)
 	}
 }

@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"runtime/debug"
 
 	"github.com/tidwall/redcon"
@@ -172,6 +173,9 @@ func (c *call) fail(cmd *command, muted bool, err error) {
 	}
 	if line != "" {
 		c.srv.opts.Refused(errorCode(line))
+		if over, ok := errors.AsType[*locks.QuotaError](err); ok {
+			c.srv.opts.Exceeded(over.Quota)
+		}
 	}
 	switch {
 	case muted:

@@ -37,7 +37,7 @@ const (
 	// errGone ends a command whose client has left: nobody reads the reply.
 	errGone replyError = ""
 
-	msgMaxClients = "ERR max number of clients reached"
+	msgMaxClients = "ERR max number of clients reached" // exactly as in Redis: clients know it by that
 )
 
 // with names the culprit behind Redis's words.
@@ -72,6 +72,9 @@ func errorReply(err error) (line string, expected bool) {
 	}
 	if e, ok := errors.AsType[*locks.ArgumentError](err); ok {
 		return "ERR " + printable([]byte(e.Error())), true
+	}
+	if e, ok := errors.AsType[*locks.QuotaError](err); ok {
+		return "BUSY " + e.Error(), true
 	}
 	for _, r := range replies() {
 		if errors.Is(err, r.err) {

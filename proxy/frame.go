@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+
+	"github.com/goodjobtech/candado/locks"
 )
 
 // protocolError is a mistake after which the rest of the stream can't be
@@ -15,13 +17,19 @@ type protocolError string
 
 func (e protocolError) Error() string { return "ERR Protocol error: " + string(e) }
 
+// overError is a protocolError of a client that sends more than a quota allows, or
+// more slowly.
+type overError struct {
+	protocolError
+	quota locks.Quota
+}
+
 // Redis's own words.
 const (
 	errMultibulkLength  protocolError = "invalid multibulk length"
 	errBulkLength       protocolError = "invalid bulk length"
 	errMultibulkTooLong protocolError = "too big mbulk count string"
 	errBulkTooLong      protocolError = "too big bulk count string"
-	errInlineTooLong    protocolError = "too big inline request"
 	errQuotes           protocolError = "unbalanced quotes in request"
 )
 
@@ -75,14 +83,18 @@ func (f *framer) next(buf []byte) (n int, err error) {
 	return n, nil
 }
 
+func tooMany(maxArgs int) error {
+	return overError{protocolError(fmt.Sprintf("more than %d arguments", maxArgs)), locks.QuotaCommandArguments}
+}
+
 func (f *framer) tooLarge() error {
-	return protocolError(fmt.Sprintf("command larger than %d bytes", f.maxBytes))
+	return overError{protocolError(fmt.Sprintf("command larger than %d bytes (%s)", f.maxBytes, locks.QuotaCommandBytes.Flag())), locks.QuotaCommandBytes}
 }
 
 func (f *framer) inline(buf []byte) (int, error) {
 	end := f.lineEnd(buf, len(buf))
 	if end > f.maxBytes || end == 0 && len(buf) > f.maxBytes {
-		return 0, errInlineTooLong
+		return 0, overError{"too big inline request", locks.QuotaCommandBytes} // in Redis's words
 	}
 	return end, nil
 }
@@ -114,7 +126,7 @@ func (f *framer) count(buf []byte) (done bool, err error) {
 	case !ok || count > redisMaxCount:
 		return false, errMultibulkLength
 	case count > int64(f.maxArgs):
-		return false, protocolError(fmt.Sprintf("more than %d arguments", f.maxArgs))
+		return false, tooMany(f.maxArgs)
 	}
 	f.left = int(max(count, 0)) // none: Redis ignores such a command
 	if f.found = f.found[:0]; cap(f.found) > keptArgs {
@@ -212,7 +224,7 @@ func canonical(cmd []byte, maxArgs int) ([]byte, error) {
 func inlineArguments(line []byte, maxArgs int) ([][]byte, error) {
 	args, err := splitInline(line)
 	if err == nil && len(args) > maxArgs {
-		err = protocolError(fmt.Sprintf("more than %d arguments", maxArgs))
+		err = tooMany(maxArgs)
 	}
 	if err != nil {
 		return nil, err

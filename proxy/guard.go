@@ -6,6 +6,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/tidwall/redcon"
 
+	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/hangup"
 )
 
@@ -206,10 +208,23 @@ func (g *guard) fill() error {
 	case errors.Is(err, os.ErrDeadlineExceeded) && leaving:
 		g.farewell()
 		return io.EOF
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		g.late()
+		return io.EOF
 	case err == nil:
 		return io.ErrNoProgress
 	}
 	return err
+}
+
+// late ends a connection whose client was waited for in vain.
+func (g *guard) late() {
+	if g.w == g.r {
+		g.opts.Exceeded(locks.QuotaIdleTime) // and says nothing, as Redis does: it would pass for a reply
+		return
+	}
+	text := fmt.Sprintf("the command did not arrive within %v (%s)", g.opts.CommandTimeout, locks.QuotaRequestTime.Flag())
+	g.refuse(overError{protocolError(text), locks.QuotaRequestTime})
 }
 
 func (g *guard) makeRoom() {
@@ -300,11 +315,16 @@ func (g *guard) watch(gone func()) (stop func() bool) {
 // further command is handed on.
 func (g *guard) hangUp() { g.hungUp = true }
 
-// refuse tells the client what is wrong with its bytes, and ends the connection.
+// refuse tells the client what is wrong with its bytes, and ends the connection. One that
+// does not take even that has no more time for it than any client has at the end.
 func (g *guard) refuse(err error) {
 	line := err.Error()
 	g.opts.Refused(errorCode(line))
-	if _, err := g.Write([]byte("-" + line + "\r\n")); err == nil {
+	if over, ok := errors.AsType[overError](err); ok {
+		g.opts.Exceeded(over.quota)
+	}
+	_ = g.SetWriteDeadline(time.Now().Add(lingerTime)) // fails if the write will
+	if _, err := g.Conn.Write([]byte("-" + line + "\r\n")); err == nil {
 		g.farewell()
 	}
 }
@@ -341,7 +361,11 @@ func (g *guard) Write(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return g.Conn.Write(b)
+	n, err := g.Conn.Write(b)
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		g.opts.Exceeded(locks.QuotaWriteTime)
+	}
+	return n, err
 }
 
 // Close closes the connection at once.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"github.com/goodjobtech/candado/locks"
 )
 
 const (
@@ -64,6 +66,7 @@ func (l *listener) pause(d time.Duration) {
 // turnAway closes a connection that is one too many.
 func (s *Server) turnAway(conn net.Conn) {
 	s.opts.Refused(errorCode(msgMaxClients))
+	s.opts.Exceeded(locks.QuotaRESPConnections)
 	_ = conn.SetWriteDeadline(time.Now().Add(turnAwayTime))
 	_, _ = conn.Write([]byte("-" + msgMaxClients + "\r\n"))
 	_ = conn.Close()

@@ -10,6 +10,16 @@ import (
 	"github.com/goodjobtech/candado/locks"
 )
 
+const (
+	// DefaultCommandBytes is the default of Options.MaxCommandBytes.
+	DefaultCommandBytes = 64 << 10
+
+	// MinCommandBytes is the least that a command may be allowed: the longest ID and the
+	// longest owner, with all that can stand beside them, and a pattern in which each byte
+	// of an ID is escaped.
+	MinCommandBytes = 4 << 10
+)
+
 // Options configures a Server. Only Engine must be set; the zero value of every
 // other field means its default.
 type Options struct {
@@ -27,8 +37,13 @@ type Options struct {
 	// goroutines at once and must not block.
 	Refused func(code string)
 
+	// Exceeded, if set, is called with the quota for each thing that is refused
+	// because of one: a connection, a command, or the wait for a client. It may be
+	// called from many goroutines at once and must not block.
+	Exceeded func(locks.Quota)
+
 	// MaxCommandBytes bounds one whole command as it is on the wire; a longer
-	// one ends its connection with an error. Default: 64 KiB. At least 1 KiB.
+	// one ends its connection with an error. Default: 64 KiB. At least MinCommandBytes.
 	MaxCommandBytes int
 
 	// MaxArguments bounds the arguments of one command, its name included; more
@@ -39,13 +54,17 @@ type Options struct {
 	// connection beyond it gets an error and is closed. Default: 10000.
 	MaxConnections int
 
+	// MaxSessionLeases bounds the session leases of one connection. Default: that of
+	// package session.
+	MaxSessionLeases int
+
 	// CommandTimeout is how long a command may take to arrive, from its first
-	// byte to its last. Default: 10 s.
+	// byte to its last; a later one ends its connection with an error. Default: 10 s.
 	CommandTimeout time.Duration
 
 	// IdleTimeout closes a connection on which no command has arrived for so
-	// long. Default: none, as in Redis: a holder may be silent for as long as its
-	// lease lasts.
+	// long, also if it has session leases. A command that waits is none. Default:
+	// never, as in Redis: a holder may be silent for as long as its lease lasts.
 	IdleTimeout time.Duration
 
 	// WriteTimeout is how long a client may take to accept the replies of one
@@ -64,9 +83,12 @@ func (o Options) withDefaults() Options {
 	if o.Refused == nil {
 		o.Refused = func(string) {}
 	}
-	o.MaxCommandBytes = max(cmp.Or(o.MaxCommandBytes, 64<<10), 1<<10)
+	if o.Exceeded == nil {
+		o.Exceeded = func(locks.Quota) {}
+	}
+	o.MaxCommandBytes = max(cmp.Or(o.MaxCommandBytes, DefaultCommandBytes), MinCommandBytes)
 	o.MaxArguments = cmp.Or(o.MaxArguments, 1024)
-	o.MaxConnections = cmp.Or(o.MaxConnections, 10000)
+	o.MaxConnections = cmp.Or(o.MaxConnections, 10_000)
 	o.CommandTimeout = cmp.Or(o.CommandTimeout, 10*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 5*time.Second)
 	return o

@@ -46,7 +46,7 @@ type Server struct {
 // New returns a server that asks opts.Engine. It does nothing until Serve.
 func New(opts Options) *Server {
 	opts = opts.withDefaults()
-	kept := leases.New(opts.Engine, leases.Options{})
+	kept := leases.New(opts.Engine, leases.Options{MaxLeases: opts.MaxSessionLeases})
 	serving, stop := context.WithCancel(context.Background())
 	return &Server{
 		opts:     opts,

@@ -27,6 +27,7 @@ func (c *call) wait(req locks.AcquireRequest, session bool) (locks.Lease, error)
 	}
 	c.sess.guard.hangUp()
 	if c.sess.guard.in.Overrun() {
+		c.srv.opts.Exceeded(locks.QuotaAheadBytes)
 		return locks.Lease{}, replyError(errAhead.Error())
 	}
 	return locks.Lease{}, errGone

@@ -94,7 +94,7 @@ func TestFullQueueIsBusy(t *testing.T) {
 	first, second := dial(t, addr), dial(t, addr)
 	first.send(encode("LOCK.ACQUIRE", "job", "BLOCK", "0"))
 	waiting(t, engine, 1)
-	second.want("-BUSY a quota is reached, nothing was done\r\n", "LOCK.ACQUIRE", "job", "BLOCK", "0")
+	second.want("-BUSY too many requests wait for this lock (--max-waiters)\r\n", "LOCK.ACQUIRE", "job", "BLOCK", "0")
 	second.want("$-1\r\n", "LOCK.ACQUIRE", "job")
 }
 

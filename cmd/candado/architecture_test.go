@@ -14,13 +14,14 @@ const module = "github.com/goodjobtech/candado/"
 // them, and each library has one package that may import it.
 func TestDependenciesPointTheRightWay(t *testing.T) {
 	mayImport := map[string][]string{
-		"cmd/candado":     {"proxy", "httpapi", "httpapi/metrics", "locks", "locks/memory", "locks/upstream"},
+		"cmd/candado":     {"proxy", "httpapi", "httpapi/metrics", "locks", "locks/memory", "locks/quota", "locks/upstream"},
 		"proxy":           {"locks", "locks/hangup", "locks/session"},
 		"httpapi":         {"locks", "locks/hangup", "httpapi/metrics"},
 		"httpapi/metrics": {"locks"},
 		"locks":           {},
 		"locks/hangup":    {"locks"},
 		"locks/memory":    {"locks"},
+		"locks/quota":     {"locks"},
 		"locks/session":   {"locks"},
 		"locks/upstream":  {"locks", "locks/upstream/script"},
 	}
@@ -60,7 +61,7 @@ func TestDependenciesPointTheRightWay(t *testing.T) {
 func TestNoPackageIsOutsideTheArrows(t *testing.T) {
 	for _, path := range list(t, `{{join .Deps "\n"}}`, module+"cmd/candado") {
 		inside, ours := strings.CutPrefix(path, module)
-		known := []string{"proxy", "httpapi", "httpapi/metrics", "locks", "locks/hangup", "locks/memory", "locks/session", "locks/upstream", "locks/upstream/script"}
+		known := []string{"proxy", "httpapi", "httpapi/metrics", "locks", "locks/hangup", "locks/memory", "locks/quota", "locks/session", "locks/upstream", "locks/upstream/script"}
 		if ours && !slices.Contains(known, inside) {
 			t.Errorf("the binary holds the package %s, which no arrow allows", inside)
 		}

@@ -131,6 +131,30 @@ func positive(text string) (int, error) {
 	return n, nil
 }
 
+// number takes a whole number within those bounds.
+func number(least, most int) func(string) (int, error) {
+	return func(text string) (int, error) {
+		n, err := strconv.Atoi(text)
+		switch {
+		case text == "":
+			return 0, errEmpty
+		case err != nil || n < least || n > most:
+			return 0, fmt.Errorf("%q is not a number from %d to %d", text, least, most)
+		}
+		return n, nil
+	}
+}
+
+// orNone lets 0 pass a check of durations.
+func orNone(check func(string) (time.Duration, error)) func(string) (time.Duration, error) {
+	return func(text string) (time.Duration, error) {
+		if d, err := time.ParseDuration(text); err == nil && d == 0 {
+			return 0, nil
+		}
+		return check(text)
+	}
+}
+
 func boolean(text string) (bool, error) {
 	switch strings.ToLower(text) {
 	case "true", "1":

@@ -26,6 +26,7 @@ type Config struct {
 
 	Limits       locks.Limits
 	MaxWaiters   int
+	Quotas       Quotas
 	DrainTimeout time.Duration
 
 	LogLevel  string

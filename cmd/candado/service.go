@@ -14,6 +14,7 @@ import (
 	"github.com/goodjobtech/candado/httpapi/metrics"
 	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/memory"
+	"github.com/goodjobtech/candado/locks/quota"
 	"github.com/goodjobtech/candado/locks/upstream"
 	"github.com/goodjobtech/candado/proxy"
 )
@@ -118,7 +119,8 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 	if remote, ok := engine.(*upstream.Engine); ok {
 		measureSafety(meters, remote)
 	}
-	m.engine = meters.Instrument(engine)
+	waiting := quota.NewWaiting(engine, locks.QuotaWaiting, m.Config.Quotas.Waiting)
+	m.engine = meters.Instrument(waiting)
 	redis := proxy.New(proxy.Options{
 		Engine:     m.engine,
 		Limits:     m.Config.Limits,
@@ -126,19 +128,35 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 		EngineName: name,
 		Log:        m.Log,
 		Refused:    func(code string) { meters.Refused("resp", code) },
+		Exceeded:   meters.Exceeded,
+
+		MaxConnections:   m.Config.Quotas.Connections,
+		MaxSessionLeases: m.Config.Quotas.SessionLeases,
+		MaxCommandBytes:  m.Config.Quotas.CommandBytes,
+		CommandTimeout:   m.Config.Quotas.RequestTimeout,
+		IdleTimeout:      m.Config.Quotas.IdleTimeout,
+		WriteTimeout:     m.Config.Quotas.WriteTimeout,
 	})
+	webWaiting := quota.NewWaiting(redis.Engine(), locks.QuotaHTTPWaiting, m.Config.Quotas.HTTPWaiting)
 	m.fronts = []front{{"resp", resp, redis}}
 	if web != nil {
 		m.fronts = append(m.fronts, front{"http", web, httpapi.New(httpapi.Options{
-			Engine:  redis.Engine(),
+			Engine:  webWaiting,
 			Limits:  m.Config.Limits,
 			Metrics: meters,
 			Log:     m.Log,
+
+			MaxConns:       m.Config.Quotas.Connections,
+			MaxHeaderBytes: m.Config.Quotas.HeaderBytes,
+			ReadTimeout:    m.Config.Quotas.RequestTimeout,
+			IdleTimeout:    m.Config.Quotas.HTTPIdleTimeout,
+			WriteTimeout:   m.Config.Quotas.WriteTimeout,
 		})})
 	}
 	for _, f := range m.fronts {
 		meters.Connections(f.name, f.server.Connections)
 	}
+	m.measureQuotas(meters, engine, waiting, webWaiting)
 }
 
 func measureSafety(meters *metrics.Metrics, e *upstream.Engine) {
@@ -156,6 +174,7 @@ func measureSafety(meters *metrics.Metrics, e *upstream.Engine) {
 }
 
 func (m *Main) start() {
+	m.warnOfFewFiles(openFiles())
 	m.failed = make(chan error, len(m.fronts))
 	for _, f := range m.fronts {
 		m.Log.Info("listening", "protocol", f.name, "addr", f.listener.Addr().String(),

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/goodjobtech/candado/httpapi"
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/proxy"
 )
 
 // setting is one thing that an operator may set: by the flag --name, by the
@@ -46,6 +49,26 @@ func settings() []setting {
 			stored(func(c *Config) *bool { return &c.Limits.AllowPersist }, boolean)},
 		{"max-waiters", "number", "10000", "How many requests may wait for one lock.",
 			stored(func(c *Config) *int { return &c.MaxWaiters }, positive)},
+		{"max-waiting", "number", "10000", "How many requests may wait in all, in this process.",
+			stored(func(c *Config) *int { return &c.Quotas.Waiting }, number(1, mostOfAny))},
+		{"max-http-waiting", "number", "5000", "How many of them may have come by HTTP.",
+			stored(func(c *Config) *int { return &c.Quotas.HTTPWaiting }, number(1, mostOfAny))},
+		{"max-connections", "number", "10000", "How many RESP connections may be open, and how many HTTP connections.",
+			stored(func(c *Config) *int { return &c.Quotas.Connections }, number(1, mostOfAny))},
+		{"max-session-leases", "number", "100000", "How many session leases a connection may have.",
+			stored(func(c *Config) *int { return &c.Quotas.SessionLeases }, number(1, mostOfAny))},
+		{"max-command-bytes", "bytes", strconv.Itoa(proxy.DefaultCommandBytes), "How long a RESP command may be.",
+			stored(func(c *Config) *int { return &c.Quotas.CommandBytes }, number(proxy.MinCommandBytes, mostBytes))},
+		{"max-header-bytes", "bytes", strconv.Itoa(httpapi.DefaultHeaderBytes), "How long an HTTP request line and its headers may be; each connection has a buffer of that size.",
+			stored(func(c *Config) *int { return &c.Quotas.HeaderBytes }, number(httpapi.MinHeaderBytes, mostBytes))},
+		{"request-timeout", "duration", "10s", "How long a command or an HTTP request may take to arrive, from its first byte on.",
+			stored(func(c *Config) *time.Duration { return &c.Quotas.RequestTimeout }, duration)},
+		{"idle-timeout", "duration", "0s", "Close a RESP connection on which no command has come for so long, also if it has session leases; 0s: never.",
+			stored(func(c *Config) *time.Duration { return &c.Quotas.IdleTimeout }, orNone(duration))},
+		{"http-idle-timeout", "duration", "30s", "Close an HTTP connection on which no request has come for so long.",
+			stored(func(c *Config) *time.Duration { return &c.Quotas.HTTPIdleTimeout }, duration)},
+		{"write-timeout", "duration", "5s", "How long a client may take to accept a reply.",
+			stored(func(c *Config) *time.Duration { return &c.Quotas.WriteTimeout }, duration)},
 		{"drain-timeout", "duration", "10s", "How long running commands may take to finish when candado stops.",
 			stored(func(c *Config) *time.Duration { return &c.DrainTimeout }, duration)},
 		{"log-level", "level", "info", "What is logged: debug, info, warn or error (and above).",

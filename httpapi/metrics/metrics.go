@@ -36,6 +36,7 @@ type Metrics struct {
 	connections *gauges
 	held        *gauges
 	unsafe      *gauges
+	quotas      *quotaMetrics
 }
 
 // New returns metrics that are all zero, besides those of the Go runtime and of
@@ -66,6 +67,7 @@ func New(b Build) *Metrics {
 		connections: newGauges("candado_listener_connections", "Client connections that are open.", "listener"),
 		held:        newGauges("candado_engine_held_locks", "Locks that are held.", ""),
 		unsafe:      newGauges("candado_upstream_unsafe", "Whether the upstream is unsafe for locks, by reason: 1 or 0, and nothing if that is not known.", "reason"),
+		quotas:      newQuotaMetrics(),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "candado_build_info",
@@ -76,6 +78,7 @@ func New(b Build) *Metrics {
 	// The collectors are all different and the registry is new: nothing that a
 	// caller does can make this registration fail.
 	m.registry.MustRegister(m.operations, m.seconds, m.upstream, m.refused, m.connections, m.held, m.unsafe, build,
+		m.quotas.limit, m.quotas.used, m.quotas.refused,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -84,7 +84,7 @@ func (l *lock) enter(req locks.AcquireRequest, most int) (*waiter, error) {
 		}
 	}
 	if l.waiters() >= most {
-		return nil, locks.ErrBusy
+		return nil, &locks.QuotaError{Quota: locks.QuotaLockWaiters}
 	}
 	l.extended().queue.push(w)
 	return w, nil

@@ -117,7 +117,7 @@ func (s *Session) begin(req locks.AcquireRequest, cancel context.CancelCauseFunc
 	case m.closed || s.ended:
 		return nil, fmt.Errorf("acquiring %q: %w: %w", req.ID, locks.ErrShutdown, errEnded)
 	case len(s.asks)+len(s.stay.leases) >= m.opts.MaxLeases && !s.has(req):
-		return nil, fmt.Errorf("acquiring %q: a session may have %d leases: %w", req.ID, m.opts.MaxLeases, locks.ErrBusy)
+		return nil, fmt.Errorf("acquiring %q: %w", req.ID, &locks.QuotaError{Quota: locks.QuotaSessionLeases})
 	}
 	a := &ask{req: req, session: s, cancel: cancel}
 	m.book.ask(a)

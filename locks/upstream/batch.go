@@ -25,9 +25,9 @@ const (
 	// fewer, they do better to share a flight.
 	crowd = 16
 
-	// maxQueued is how many operations may wait for a flight. Each takes less
+	// MaxQueued is how many operations may wait for a flight. Each takes less
 	// than 1 KiB with a short ID and owner.
-	maxQueued = 1 << 16
+	MaxQueued = 1 << 16
 
 	// spread is the part of the engine's time-out by which the deadlines in one
 	// batch may differ: it has the first of them, and nobody's time should be cut
@@ -42,7 +42,7 @@ const (
 // errUnsent: the request's time was up, or its caller gone, before it was sent.
 var errUnsent = errors.New("the time was up before the request could be sent")
 
-var errQueueFull = fmt.Errorf("%d operations wait for the upstream: %w", maxQueued, locks.ErrBusy)
+var errQueueFull error = &locks.QuotaError{Quota: locks.QuotaUpstreamOperations}
 
 // A unit is what goes in one flight and in order: one client's operations. It
 // belongs to the batcher from run until it is done.
@@ -93,7 +93,7 @@ func (b *batcher) run(u *unit) {
 		}
 		return
 	}
-	if b.queued+len(u.calls) > maxQueued {
+	if b.queued+len(u.calls) > MaxQueued {
 		b.mu.Unlock()
 		u.fail(errQueueFull)
 		return
@@ -112,6 +112,14 @@ func (b *batcher) run(u *unit) {
 		defer time.AfterFunc(left, func() { b.withdraw(u) }).Stop()
 	}
 	<-u.done
+}
+
+// Queued returns how many operations wait for a flight, of MaxQueued that may.
+func (e *Engine) Queued() int {
+	b := e.batches
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.queued
 }
 
 // withdraw fails a unit that is still in the queue.

@@ -239,7 +239,7 @@ func (e *Engine) acquired(req locks.AcquireRequest, r reply) (lease locks.Lease,
 	case statusMode:
 		return lease, 0, locks.ErrMode
 	case statusFull:
-		return lease, 0, locks.ErrBusy
+		return lease, 0, &locks.QuotaError{Quota: locks.QuotaLockWaiters}
 	case statusNone, statusDone, statusWaits:
 		token := r.value
 		if r.fields != nil {

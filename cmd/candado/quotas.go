@@ -1,0 +1,74 @@
+package main
+
+import (
+	"time"
+
+	"github.com/goodjobtech/candado/httpapi/metrics"
+	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/quota"
+	"github.com/goodjobtech/candado/locks/upstream"
+)
+
+const (
+	mostOfAny = 1_000_000_000 // of what is counted
+	mostBytes = 64 << 20      // of one request
+
+	// ownFiles is how many files the process has open besides its clients' connections:
+	// listeners, connections to the upstream, what the Go runtime needs.
+	ownFiles = 64
+)
+
+// Quotas are the bounds on what clients can make candado keep, beside MaxWaiters. A
+// duration of 0 is no bound.
+type Quotas struct {
+	Connections   int // on each listener
+	Waiting       int
+	HTTPWaiting   int
+	SessionLeases int // of a connection
+	CommandBytes  int
+	HeaderBytes   int
+
+	RequestTimeout  time.Duration
+	IdleTimeout     time.Duration // on a RESP connection
+	HTTPIdleTimeout time.Duration
+	WriteTimeout    time.Duration
+}
+
+// measureQuotas has the metrics show what is allowed, and what is in use.
+func (m *Main) measureQuotas(meters *metrics.Metrics, engine locks.Engine, waiting, webWaiting *quota.Waiting) {
+	q := m.Config.Quotas
+	connections := map[string]func() int{}
+	for _, f := range m.fronts {
+		connections[f.name] = f.server.Connections
+	}
+	meters.Quota(locks.QuotaRESPConnections, float64(q.Connections), connections["resp"])
+	meters.Quota(locks.QuotaLockWaiters, float64(m.Config.MaxWaiters), nil)
+	meters.Quota(locks.QuotaWaiting, float64(q.Waiting), waiting.Waiting)
+	meters.Quota(locks.QuotaSessionLeases, float64(q.SessionLeases), nil)
+	meters.Quota(locks.QuotaCommandBytes, float64(q.CommandBytes), nil)
+	meters.Quota(locks.QuotaRequestTime, q.RequestTimeout.Seconds(), nil)
+	meters.Quota(locks.QuotaIdleTime, q.IdleTimeout.Seconds(), nil)
+	meters.Quota(locks.QuotaWriteTime, q.WriteTimeout.Seconds(), nil)
+	if connections["http"] != nil {
+		meters.Quota(locks.QuotaHTTPConnections, float64(q.Connections), connections["http"])
+		meters.Quota(locks.QuotaHTTPWaiting, float64(q.HTTPWaiting), webWaiting.Waiting)
+		meters.Quota(locks.QuotaHeaderBytes, float64(q.HeaderBytes), nil)
+		meters.Quota(locks.QuotaHTTPIdleTime, q.HTTPIdleTimeout.Seconds(), nil)
+	}
+	if remote, ok := engine.(*upstream.Engine); ok {
+		meters.Quota(locks.QuotaUpstreamOperations, upstream.MaxQueued, remote.Queued)
+	}
+}
+
+// warnOfFewFiles warns if the process may open fewer files than its listeners may have
+// connections. What can't be accepted then waits in the kernel until another connection
+// has gone, and is not told why. Limit is 0 if it is not known.
+func (m *Main) warnOfFewFiles(limit uint64) {
+	need := uint64(len(m.fronts))*uint64(m.Config.Quotas.Connections) + ownFiles
+	if limit == 0 || limit >= need {
+		return
+	}
+	m.Log.Warn("this process may open fewer files than --max-connections asks for: raise its hard limit "+
+		"(ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of docker), or lower --max-connections",
+		"limit", limit, "needed", need)
+}
