@@ -52,7 +52,7 @@ func TestTimeOfARequestRunsFromItsFirstByte(t *testing.T) {
 			c.receive("GET")
 			time.Sleep(pause)
 			c.send("GET /a")
-			mustTake(t, 5*time.Second, func() {
+			mustTake(t, 10*time.Second, func() {
 				if got := c.receive("GET"); got.status != 408 {
 					t.Errorf("after %v: got %d %s", pause, got.status, got.body)
 				}

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"runtime/debug"
 
-	"github.com/tidwall/redcon"
-
 	"github.com/goodjobtech/candado/locks"
 )
 
@@ -34,27 +32,17 @@ type call struct {
 // this large; a buffer that grew above it is not kept.
 const flushAt = 64 << 10
 
-// handle serves a connection, from its first batch of commands to its end. redcon would
-// copy each command twice, and the replies once. So it reads the first batch only; it then
-// finds the connection at its end.
-func (s *Server) handle(conn redcon.Conn, first redcon.Command) {
-	rest := conn.ReadPipeline()
-	sess, ok := conn.Context().(*session)
-	if !ok {
-		return
-	}
-	g := sess.guard
-	defer g.finish()
+// serve serves a connection until its end.
+func (s *Server) serve(sess *session) {
+	defer s.end(sess)
+	defer sess.guard.Close()
 	c := &call{reply: reply{proto: sess.proto}, ctx: sess.ctx, srv: s, sess: sess}
-	sess.arrived()
-	c.take(first.Args)
-	for _, cmd := range rest {
-		c.take(cmd.Args)
-	}
-	c.takeAll() // redcon may have had no room for all
-	for c.deliver() && g.more() == nil {
+	for sess.guard.more() == nil {
 		sess.arrived()
 		c.takeAll()
+		if !c.deliver() {
+			return
+		}
 	}
 }
 

@@ -3,14 +3,13 @@
 // engine's answers as replies that redis-cli and the common client libraries
 // understand.
 //
-// A Server owns the connections of one listener. Bytes pass three layers:
+// A Server owns the connections of its listeners. Bytes pass two layers:
 //
-//	listener, guard   limits, deadlines, whole commands only (listener.go, guard.go, frame.go)
-//	redcon            accepts, runs a connection's goroutine, reads its first commands
-//	session, call     one connection's state, one command's life (session.go, dispatch.go)
+//	guard           limits, deadlines, whole commands only (listener.go, guard.go, frame.go)
+//	session, call   one connection's state, one command's life (session.go, dispatch.go)
 //
-// From the second batch of commands on, a call takes them from the guard itself, which
-// knows already where their arguments are: redcon would copy each of them twice.
+// Replies are written in redcon's encoding. Its server is not used: beside the guard, it
+// would keep 12 KiB of buffers for each connection, and copy each command twice.
 // Consecutive commands that are one operation each go to the engine together (group.go).
 // Such a group counts as one running command when the server stops.
 //

@@ -204,22 +204,6 @@ func (f *framer) lineEnd(buf []byte, limit int) int {
 	return f.scanned + i + 1
 }
 
-// canonical returns a whole command as an array of bulk strings, the only form
-// that goes further than the guard; nil if it has no arguments.
-func canonical(cmd []byte, maxArgs int) ([]byte, error) {
-	if cmd[0] == '*' {
-		if cmd[1] == '0' || cmd[1] == '-' {
-			return nil, nil
-		}
-		return cmd, nil
-	}
-	args, err := inlineArguments(cmd, maxArgs)
-	if err != nil || len(args) == 0 {
-		return nil, err
-	}
-	return appendCommand(nil, args), nil
-}
-
 // inlineArguments splits an inline command of bounded length.
 func inlineArguments(line []byte, maxArgs int) ([][]byte, error) {
 	args, err := splitInline(line)
@@ -230,14 +214,6 @@ func inlineArguments(line []byte, maxArgs int) ([][]byte, error) {
 		return nil, err
 	}
 	return args, nil
-}
-
-func appendCommand(b []byte, args [][]byte) []byte {
-	b = fmt.Appendf(b, "*%d\r\n", len(args))
-	for _, arg := range args {
-		b = fmt.Appendf(b, "$%d\r\n%s\r\n", len(arg), arg)
-	}
-	return b
 }
 
 // parseInt reads an integer as strictly as Redis does: no sign but '-', no

@@ -28,12 +28,18 @@ func frames(input []byte, piece int) (commands []string, err error) {
 			if n == 0 {
 				break
 			}
-			cmd, err := canonical(input[begin:begin+n], fuzzMaxArgs)
-			if err != nil {
-				return commands, err
+			var args [][]byte
+			if cmd := input[begin : begin+n]; cmd[0] != '*' {
+				if args, err = inlineArguments(cmd, fuzzMaxArgs); err != nil {
+					return commands, err
+				}
+			} else {
+				for _, at := range f.found {
+					args = append(args, cmd[at.from:at.to])
+				}
 			}
-			if cmd != nil {
-				commands = append(commands, string(cmd))
+			if len(args) > 0 {
+				commands = append(commands, string(appendCommand(nil, args)))
 			}
 			begin += n
 		}

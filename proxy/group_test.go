@@ -79,7 +79,7 @@ func pipelines() map[string]struct {
 
 func TestPipelineIsTakenInGroups(t *testing.T) {
 	for name, test := range pipelines() {
-		for _, before := range []string{"", "PING\r\n"} { // the first batch comes by way of redcon
+		for _, before := range []string{"", "PING\r\n"} {
 			t.Run(fmt.Sprintf("%s after %q", name, before), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					engine := &grouping{scripted: newScripted()}
@@ -176,10 +176,10 @@ func TestRepliesOfGroupsAreWrittenEarly(t *testing.T) {
 	}
 }
 
-// redcon reads the first batch. What it has no room for is not forgotten.
-func TestFirstBatchMayBeLargerThanRedconReads(t *testing.T) {
+// The first batch may be larger than what is read at a time.
+func TestFirstBatchIsReadWhole(t *testing.T) {
 	inVirtualTime(t, Options{}, func(t *testing.T, _ *Server, dial func() *client) {
-		for _, n := range []int{116, 117, 118, 270} { // inline commands grow when redcon gets them
+		for _, n := range []int{116, 117, 118, 270} {
 			if got, want := dial().answers(strings.Repeat("LOCK.CHECK a 7\n", n), false), strings.Repeat(":1\r\n", n); got != want {
 				t.Errorf("%d commands: got %d replies", n, strings.Count(got, "\n"))
 			}

@@ -1,8 +1,7 @@
 package proxy
 
-// This file is the connection that redcon reads from and writes to. It lets
-// only whole commands of bounded size through, and puts a deadline on whatever
-// waits for the client.
+// This file is a client's connection. It lets only whole commands of bounded size
+// through, and puts a deadline on whatever waits for the client.
 
 import (
 	"errors"
@@ -12,8 +11,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"github.com/tidwall/redcon"
 
 	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/hangup"
@@ -40,8 +37,8 @@ const (
 	farewellTime = 100 * time.Millisecond
 )
 
-// guard is a net.Conn for redcon. Read and hangUp belong to the goroutine that
-// serves the connection; leave and Close may be called from any.
+// guard is a connection and what has been read of it. All but leave and Close belongs to
+// the goroutine that serves it; those may be called from any.
 type guard struct {
 	net.Conn
 	opts   *Options
@@ -52,12 +49,10 @@ type guard struct {
 	frames framer
 	buf    []byte // buf[r:w] has been read and not been handed on
 	r, w   int
-	rest   []byte    // the rest of the command that is being handed on
 	args   [][]byte  // where the arguments of the next go
 	broken error     // what is wrong with the bytes at r; the commands before are fine
 	begun  time.Time // when the command at r began to arrive; zero if none has
 	hungUp bool
-	over   bool
 	in     *hangup.Reader // of Conn
 
 	writeBy time.Time // the write deadline in force
@@ -80,30 +75,10 @@ func newGuard(conn net.Conn, opts *Options) *guard {
 	}
 }
 
-// Read hands on whole commands, as many as have arrived and fit into p; a
-// command longer than p comes in pieces that are followed by nothing else. So the
-// reader's buffer is empty whenever it asks for more, and never grows much above
-// one command. A Read also means that the replies to all earlier commands are
-// written: only here may the connection end.
-func (g *guard) Read(p []byte) (int, error) {
-	for {
-		if !g.hungUp && !g.over {
-			if n := g.cut(p); n > 0 {
-				return n, nil
-			}
-		}
-		if err := g.more(); err != nil {
-			return 0, err
-		}
-	}
-}
-
 // more waits for more bytes, or ends the connection. It is called when all whole commands
 // were taken, or no more shall be, and the replies are written.
 func (g *guard) more() error {
 	switch {
-	case g.over:
-		return io.EOF
 	case g.hungUp:
 		g.farewell()
 		return io.EOF
@@ -114,19 +89,11 @@ func (g *guard) more() error {
 	return g.fill()
 }
 
-// finish ends the connection for whoever reads it.
-func (g *guard) finish() { g.over = true }
-
 // arguments takes the next whole command. They point into the buffer: they are valid
 // until more is called. Nil if there is none.
 func (g *guard) arguments() [][]byte {
 	if cap(g.args) > keptArgs {
 		g.args = nil
-	}
-	if cmd := g.rest; cmd != nil { // redcon has had no room for it
-		g.rest = nil
-		_, g.args, _, _, _ = redcon.ReadNextCommand(cmd, g.args[:0])
-		return g.args
 	}
 	for {
 		cmd := g.frame()
@@ -147,39 +114,8 @@ func (g *guard) arguments() [][]byte {
 	}
 }
 
-// cut copies what is ready into p.
-func (g *guard) cut(p []byte) (n int) {
-	for {
-		if len(g.rest) == 0 {
-			g.rest = g.command()
-		}
-		whole := len(g.rest) <= len(p)-n
-		if len(g.rest) == 0 || n > 0 && !whole {
-			return n
-		}
-		k := copy(p[n:], g.rest)
-		n, g.rest = n+k, g.rest[k:]
-		if !whole {
-			return n
-		}
-	}
-}
-
-// command takes the next whole command, in canonical form, from the buffer. It
-// returns nil if there is none, or sets broken if there will never be one.
-func (g *guard) command() []byte {
-	for {
-		cmd := g.frame()
-		if cmd == nil {
-			return nil
-		}
-		if cmd, g.broken = canonical(cmd, g.opts.MaxArguments); len(cmd) > 0 || g.broken != nil {
-			return cmd
-		}
-	}
-}
-
-// frame takes the next whole command as it came. It returns nil as command does.
+// frame takes the next whole command as it came. It returns nil if there is none, or sets
+// broken if there will never be one.
 func (g *guard) frame() []byte {
 	if g.broken != nil {
 		return nil
@@ -352,7 +288,7 @@ func (g *guard) farewell() {
 // earlier write may do, so not each reply costs the setting of one.
 func (g *guard) Write(b []byte) (int, error) {
 	if len(b) == 0 {
-		return 0, nil // redcon flushes at the end of each batch, replies or not
+		return 0, nil // at the end of each batch, replies or not
 	}
 	timeout := g.opts.WriteTimeout
 	if time.Until(g.writeBy) < timeout-timeout/4 {

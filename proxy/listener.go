@@ -1,7 +1,6 @@
 package proxy
 
-// This file is the listener under redcon: it bounds the number of connections,
-// survives errors of Accept, and keeps redcon waiting while the server drains.
+// This file accepts connections: it bounds their number, and survives errors of Accept.
 
 import (
 	"errors"
@@ -20,46 +19,35 @@ const (
 	turnAwayTime = 10 * time.Millisecond
 )
 
-// listener hands guarded connections to redcon.
-type listener struct {
-	net.Listener
-	srv *Server
-}
-
-// Accept returns the next connection. Its only error is net.ErrClosed, once the
-// server has been drained or closed, or the listener was closed under it: redcon
-// closes every connection when Accept fails for good, which must not happen while
-// commands run, nor because the process is short of file descriptors.
-func (l *listener) Accept() (net.Conn, error) {
+// accept returns the next connection, as a session. It returns nil once the server stops,
+// or the listener was closed under it; not because the process is short of file
+// descriptors.
+func (s *Server) accept(ln net.Listener) *session {
 	backoff := firstBackoff
 	for {
-		conn, err := l.Listener.Accept()
-		if err == nil {
-			if sess := l.srv.admit(conn); sess != nil {
-				return sess.guard, nil
+		conn, err := ln.Accept()
+		switch {
+		case err == nil:
+			if sess := s.admit(conn); sess != nil {
+				return sess
 			}
 			backoff = firstBackoff
 			continue
+		case s.stopping.Load() || errors.Is(err, net.ErrClosed):
+			return nil
 		}
-		if l.srv.stopping.Load() {
-			<-l.srv.drained
-			return nil, net.ErrClosed
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return nil, net.ErrClosed
-		}
-		l.srv.opts.Log.Warn("accepting a connection failed, will try again", "err", err, "in", backoff)
-		l.pause(backoff)
+		s.opts.Log.Warn("accepting a connection failed, will try again", "err", err, "in", backoff)
+		s.pause(backoff)
 		backoff = min(2*backoff, lastBackoff)
 	}
 }
 
-func (l *listener) pause(d time.Duration) {
+func (s *Server) pause(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-l.srv.serving.Done():
+	case <-s.serving.Done():
 	}
 }
 

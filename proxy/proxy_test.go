@@ -300,3 +300,12 @@ func readReply(r *bufio.Reader) (string, error) {
 	}
 	return line, nil
 }
+
+// appendCommand appends a command as an array of bulk strings.
+func appendCommand(b []byte, args [][]byte) []byte {
+	b = fmt.Appendf(b, "*%d\r\n", len(args))
+	for _, arg := range args {
+		b = fmt.Appendf(b, "$%d\r\n%s\r\n", len(arg), arg)
+	}
+	return b
+}

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tidwall/redcon"
-
 	"github.com/goodjobtech/candado/locks"
 	leases "github.com/goodjobtech/candado/locks/session"
 )
@@ -76,15 +74,13 @@ func (s *Server) Serve(ln net.Listener) error {
 		_ = ln.Close()
 		return nil
 	}
-	addr := ln.Addr()
-	inner := redcon.NewServerNetwork(addr.Network(), addr.String(), s.handle, s.open, s.end)
-	err := inner.Serve(&listener{Listener: ln, srv: s})
-	if err == nil && !s.stopping.Load() {
-		err = net.ErrClosed
+	for sess := s.accept(ln); sess != nil; sess = s.accept(ln) {
+		go s.serve(sess)
 	}
-	if err != nil {
-		return fmt.Errorf("serving RESP on %v: %w", addr, err)
+	if !s.stopping.Load() {
+		return fmt.Errorf("serving RESP on %v: %w", ln.Addr(), net.ErrClosed)
 	}
+	<-s.drained
 	return nil
 }
 
@@ -160,7 +156,7 @@ func (s *Server) beginStop() (err error) {
 	return err
 }
 
-// finish lets Accept, and with it Serve, return. s.mu is held.
+// finish lets Serve return. s.mu is held.
 func (s *Server) finish() {
 	if !s.done {
 		s.done = true
@@ -199,24 +195,8 @@ func (s *Server) enter(conn net.Conn) (sess *session, full bool) {
 	return sess, false
 }
 
-// open ties redcon's connection to its session. redcon calls it in the accept
-// loop.
-func (s *Server) open(conn redcon.Conn) bool {
-	if g, ok := conn.NetConn().(*guard); ok {
-		conn.SetContext(g.sess)
-		return true
-	}
-	return false
-}
-
-// end forgets a session. redcon calls it when the connection's goroutine is
-// about to return, with a lock of its own held: nothing here may wait for another
-// connection.
-func (s *Server) end(conn redcon.Conn, _ error) {
-	sess, ok := conn.Context().(*session)
-	if !ok {
-		return
-	}
+// end forgets a session. Nothing here may wait for another connection.
+func (s *Server) end(sess *session) {
 	sess.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
