@@ -17,6 +17,7 @@ const (
 	QuotaHeaderBytes                     // of an HTTP request's line and headers
 	QuotaBodyBytes                       // of an HTTP request
 	QuotaAheadBytes                      // sent behind a request that waits
+	QuotaReplyBytes                      // of large replies that are being taken, by all clients
 	QuotaRequestTime                     // for a request to arrive
 	QuotaIdleTime                        // without a command on a RESP connection
 	QuotaHTTPIdleTime                    // without a request on an HTTP connection
@@ -40,6 +41,7 @@ func quotaTable() [quotas]struct{ name, flag, refusal string } {
 		QuotaHeaderBytes:        {"header_bytes", "--max-header-bytes", "the request line and headers are too long"},
 		QuotaBodyBytes:          {"body_bytes", "", "the body is too long"},
 		QuotaAheadBytes:         {"ahead_bytes", "", "too much was sent behind a request that waits"},
+		QuotaReplyBytes:         {"reply_bytes", "", "too many bytes of replies wait to be taken by their clients"},
 		QuotaRequestTime:        {"request_seconds", "--request-timeout", "the request did not arrive in time"},
 		QuotaIdleTime:           {"idle_seconds", "--idle-timeout", "the connection was idle for too long"},
 		QuotaHTTPIdleTime:       {"http_idle_seconds", "--http-idle-timeout", "the connection was idle for too long"},

@@ -62,6 +62,8 @@ func (c *call) clientList() error {
 	if err != nil {
 		return err
 	}
+	c.srv.listing.Lock()
+	defer c.srv.listing.Unlock()
 	var b strings.Builder
 	for _, sess := range c.srv.list() {
 		if selected(sess) {

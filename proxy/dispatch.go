@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"slices"
 
 	"github.com/goodjobtech/candado/locks"
 )
@@ -28,13 +29,23 @@ type call struct {
 	group *group // commands whose operations wait to be done together; nil: none
 }
 
-// Replies that wait for the end of a batch are written earlier once they are
-// this large; a buffer that grew above it is not kept.
-const flushAt = 64 << 10
+const (
+	// Replies that wait for the end of a batch are written earlier once they are this
+	// large. So much, and one reply, is kept for a client that does not read.
+	flushAt = 16 << 10
+
+	// A buffer that grew above this is not kept.
+	keptReply = 8 << 10
+
+	// maxSending is how many bytes may be kept, for all clients, of replies that are larger than
+	// flushAt. Such a reply is to a command that changes nothing, so it can be refused.
+	maxSending = 64 << 20
+)
 
 // serve serves a connection until its end.
 func (s *Server) serve(sess *session) {
 	defer s.end(sess)
+	defer sess.guard.spare()
 	defer sess.guard.Close()
 	c := &call{reply: reply{proto: sess.proto}, ctx: sess.ctx, srv: s, sess: sess}
 	for sess.guard.more() == nil {
@@ -70,9 +81,24 @@ func (c *call) take(args [][]byte) {
 	case c.muted:
 		c.b = c.b[:c.begin]
 	}
-	if len(c.b) > flushAt && !c.flush() {
+	if len(c.b) > flushAt && !c.send(!grouped && err == nil) {
 		c.sess.guard.hangUp()
 	}
+}
+
+// send writes the replies that are due. If the latest is that of a command that was run
+// alone, and large, and too many such are being written, then that one is refused.
+func (c *call) send(alone bool) bool {
+	size := int64(len(c.b) - c.begin)
+	if size <= flushAt || !alone {
+		return c.flush()
+	}
+	defer c.srv.sending.Add(-size)
+	if all := c.srv.sending.Add(size); all > maxSending && all > size {
+		c.b = slices.Clone(c.b[:c.begin])
+		c.fail(c.cmd, c.muted, &locks.QuotaError{Quota: locks.QuotaReplyBytes})
+	}
+	return c.flush()
 }
 
 // attempt executes the command, or reports that what there is to say of it is said
@@ -185,7 +211,7 @@ func (c *call) deliver() bool {
 func (c *call) flush() bool {
 	_, err := c.sess.guard.Write(c.b)
 	c.b, c.begin = c.b[:0], 0
-	if cap(c.b) > flushAt {
+	if cap(c.b) > keptReply {
 		c.b = nil
 	}
 	return err == nil

@@ -167,7 +167,7 @@ func TestRepliesOfGroupsAreWrittenEarly(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got > flushAt+maxGroup*100 {
+				if got > flushAt+maxGroup*150 {
 					t.Errorf("%d bytes are written at a time to %q", got, short)
 				}
 				replies += strings.Count(string(all[:got]), reply)

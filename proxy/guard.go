@@ -55,6 +55,8 @@ type guard struct {
 	hungUp bool
 	in     *hangup.Reader // of Conn
 
+	buffers *sync.Pool // of *[readBuffer]byte, shared by all connections
+
 	writeBy time.Time // the write deadline in force
 
 	mu      sync.Mutex
@@ -64,14 +66,15 @@ type guard struct {
 	leaveAt time.Time // when a leaving connection ends; zero until its running commands are done
 }
 
-func newGuard(conn net.Conn, opts *Options) *guard {
+func newGuard(conn net.Conn, opts *Options, buffers *sync.Pool) *guard {
 	return &guard{
-		Conn:   conn,
-		opts:   opts,
-		closed: func() {},
-		ending: func() {},
-		in:     hangup.NewReader(conn, maxAhead),
-		frames: framer{maxBytes: opts.MaxCommandBytes, maxArgs: opts.MaxArguments},
+		Conn:    conn,
+		opts:    opts,
+		buffers: buffers,
+		closed:  func() {},
+		ending:  func() {},
+		in:      hangup.NewReader(conn, maxAhead),
+		frames:  framer{maxBytes: opts.MaxCommandBytes, maxArgs: opts.MaxArguments},
 	}
 }
 
@@ -166,7 +169,7 @@ func (g *guard) late() {
 func (g *guard) makeRoom() {
 	switch {
 	case g.r == g.w && len(g.buf) != readBuffer:
-		g.buf = make([]byte, readBuffer) // also gives back what a large command took
+		g.buf = g.newBuffer() // also gives back what a large command took
 		fallthrough
 	case g.r == g.w:
 		g.r, g.w = 0, 0
@@ -180,6 +183,25 @@ func (g *guard) makeRoom() {
 		copy(grown, g.buf[:g.w])
 		g.buf = grown
 	}
+}
+
+func (g *guard) newBuffer() []byte {
+	if b, ok := g.buffers.Get().(*[readBuffer]byte); ok {
+		return b[:]
+	}
+	return make([]byte, readBuffer)
+}
+
+// spare lets others have the buffer while this connection has no use for it: while its
+// command waits, and at its end. What arguments returned is not valid any more. If something
+// in the buffer is still to be handed on, nothing is done.
+func (g *guard) spare() {
+	if g.r < g.w || len(g.buf) != readBuffer {
+		return
+	}
+	clear(g.args[:cap(g.args)])
+	g.buffers.Put((*[readBuffer]byte)(g.buf))
+	g.buf, g.r, g.w = nil, 0, 0
 }
 
 // await sets the read deadline. The lock orders it with leave: without it, leave

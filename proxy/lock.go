@@ -14,7 +14,7 @@ import (
 
 // maxScanCount bounds how much one LOCK.SCAN looks at. COUNT is a hint, here as
 // in Redis, and a reply has to fit in memory.
-const maxScanCount = 10000
+const maxScanCount = 1000
 
 // acquireOp is LOCK.ACQUIRE that neither waits nor is for a session.
 func (c *call) acquireOp(op *locks.Op) error {

@@ -26,7 +26,10 @@ type Server struct {
 	losses   *lossLog
 	commands commandTable
 	started  time.Time
-	groups   sync.Pool // of *group
+	groups   sync.Pool    // of *group
+	buffers  sync.Pool    // of *[readBuffer]byte
+	sending  atomic.Int64 // bytes of large replies that are being written
+	listing  sync.Mutex   // one CLIENT LIST is made at a time
 
 	stopping atomic.Bool     // true from the beginning of a shutdown
 	serving  context.Context // ends with it: then nobody waits any more
@@ -131,6 +134,9 @@ func (s *Server) Close() error {
 // leases. So a lease that is released on purpose does not count as lost.
 func (s *Server) Engine() locks.Engine { return s.engine }
 
+// Sending returns how many bytes of large replies clients have yet to take.
+func (s *Server) Sending() int { return int(s.sending.Load()) }
+
 // Connections returns the number of open connections.
 func (s *Server) Connections() int {
 	s.mu.Lock()
@@ -189,7 +195,7 @@ func (s *Server) enter(conn net.Conn) (sess *session, full bool) {
 		return nil, true
 	}
 	s.lastID++
-	sess = newSession(s.lastID, newGuard(conn, &s.opts), s.opts.Now())
+	sess = newSession(s.lastID, newGuard(conn, &s.opts, &s.buffers), s.opts.Now())
 	sess.leases = s.leases.Open(func(reason error) { s.lost(sess, reason) })
 	s.sessions[sess.id] = sess
 	return sess, false

@@ -99,7 +99,7 @@ func TestOptionsReachTheEngine(t *testing.T) {
 		"LOCK.CHECK a 12":                           locks.Token(12),
 		"LOCK.INFO a":                               locks.ID("a"),
 		"LOCK.SCAN 7":                               locks.ScanRequest{Cursor: 7},
-		"LOCK.SCAN 0 COUNT 2147483647 MATCH [a-c]*": locks.ScanRequest{Match: "[a-c]*", Count: 10000},
+		"LOCK.SCAN 0 COUNT 2147483647 MATCH [a-c]*": locks.ScanRequest{Match: "[a-c]*", Count: 1000},
 	} {
 		c.send(command + "\r\n")
 		c.reply()

@@ -16,6 +16,9 @@ func (c *call) wait(req locks.AcquireRequest, session bool) (locks.Lease, error)
 		c.sess.guard.hangUp()
 		return locks.Lease{}, errGone
 	}
+	// req holds no part of the command.
+	c.args = nil
+	c.sess.guard.spare()
 	lease, gone, err := hangup.Acquire(c.ctx, c.srv.serving, c.sess.guard.watch, func(ctx context.Context) (locks.Lease, error) {
 		return c.ask(ctx, req, session)
 	})

@@ -17,9 +17,9 @@ const (
 	crowdWaiting = 10_000
 	crowdIdle    = 10_000
 
-	// crowdMemory bounds the resident memory of the process at its peak. README.md states what
-	// was measured.
-	crowdMemory = 448 << 20
+	// What the process may have resident at its peak. Measured were 285 and 468 MiB.
+	crowdMemory        = 384 << 20
+	crowdMemoryOnRedis = 576 << 20
 )
 
 // TestCrowd holds thousands of connections that wait for one lock and as many that are
@@ -29,11 +29,11 @@ func TestCrowd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not in -short: it opens thousands of connections")
 	}
-	t.Run("embedded", func(t *testing.T) { crowd(t) })
-	t.Run("on Redis", func(t *testing.T) { crowd(t, "--upstream=redis://"+startRedis(t).addr) })
+	t.Run("embedded", func(t *testing.T) { crowd(t, crowdMemory) })
+	t.Run("on Redis", func(t *testing.T) { crowd(t, crowdMemoryOnRedis, "--upstream=redis://"+startRedis(t).addr) })
 }
 
-func crowd(t *testing.T, args ...string) {
+func crowd(t *testing.T, most int, args ...string) {
 	idle := crowdIdle
 	if limit := int(openFiles()); limit > 0 && limit-ownFiles < crowdWaiting+idle {
 		// The two processes may open as many files each.
@@ -89,8 +89,8 @@ func crowd(t *testing.T, args ...string) {
 		return strings.Contains(last.text(t, "INFO clients"), "connected_clients:1\r\n")
 	})
 	lap("all were closed")
-	if peak := p.memory(t, "VmHWM"); peak > crowdMemory {
-		t.Errorf("%d MiB were resident at the peak, more than %d", peak>>20, crowdMemory>>20)
+	if peak := p.memory(t, "VmHWM"); peak > most {
+		t.Errorf("%d MiB were resident at the peak, more than %d", peak>>20, most>>20)
 	}
 	p.terminate(t)
 	if code := p.exitCode(t); code != 0 {

@@ -76,9 +76,9 @@ func TestDefaultsAreAsDocumented(t *testing.T) {
 			Connections: 10_000, Waiting: 10_000, HTTPWaiting: 5000, SessionLeases: 100_000, CommandBytes: 64 << 10, HeaderBytes: 8 << 10,
 			RequestTimeout: 10 * time.Second, HTTPIdleTimeout: 30 * time.Second, WriteTimeout: 5 * time.Second,
 		},
-		DrainTimeout:    10 * time.Second,
-		LogLevel:        "info",
-		LogFormat:       "text",
+		DrainTimeout: 10 * time.Second,
+		LogLevel:     "info",
+		LogFormat:    "text",
 	}
 	if got != want {
 		t.Errorf("defaults are\n%+v, want\n%+v", got, want)

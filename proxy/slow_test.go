@@ -1,0 +1,201 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/memory"
+)
+
+// Clients that are slow, silent or gone, in virtual time.
+
+// exceeded counts what was refused, by quota.
+type exceeded struct {
+	mu     sync.Mutex
+	counts map[locks.Quota]int
+}
+
+func (e *exceeded) note(q locks.Quota) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.counts == nil {
+		e.counts = map[locks.Quota]int{}
+	}
+	e.counts[q]++
+}
+
+// want fails unless that quota was exceeded so often, and no other.
+func (e *exceeded) want(t *testing.T, q locks.Quota, n int) {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.counts[q] != n || len(e.counts) > min(n, 1) {
+		t.Errorf("exceeded were %v, want %v %d times", e.counts, q, n)
+	}
+}
+
+// slowly runs a test of a server whose connections must all be gone in the end, without
+// the client having closed them.
+func slowly(t *testing.T, opts Options, q locks.Quota, n int, test func(t *testing.T, dial func() *client)) {
+	t.Helper()
+	var over exceeded
+	opts.Exceeded = over.note
+	inVirtualTime(t, opts, func(t *testing.T, srv *Server, dial func() *client) {
+		test(t, dial)
+		synctest.Wait()
+		if left := srv.Connections(); left != 0 {
+			t.Errorf("%d connections are left", left)
+		}
+		over.want(t, q, n)
+	})
+}
+
+// nap sleeps, and a little more, so that what was due then is done.
+func nap(d time.Duration) { time.Sleep(d + time.Millisecond) }
+
+func TestReaderOfOneByteASecondIsDropped(t *testing.T) {
+	slowly(t, Options{}, locks.QuotaWriteTime, 1, func(t *testing.T, dial func() *client) {
+		c, begin := dial(), time.Now()
+		go c.send(encode("ECHO", strings.Repeat("x", 1000)))
+		for b := make([]byte, 1); ; time.Sleep(time.Second) {
+			if _, err := c.conn.Read(b); err != nil {
+				break
+			}
+		}
+		if took := time.Since(begin); took > 6*time.Second {
+			t.Errorf("dropped after %v", took)
+		}
+	})
+}
+
+func TestPipelineWithoutReadingIsDropped(t *testing.T) {
+	slowly(t, Options{}, locks.QuotaWriteTime, 1, func(t *testing.T, dial func() *client) {
+		c := dial()
+		go func() {
+			for {
+				if _, err := io.WriteString(c.conn, strings.Repeat(encode("ECHO", "abc"), 100)); err != nil {
+					return
+				}
+			}
+		}()
+		nap(5 * time.Second)
+	})
+}
+
+func TestBytesOfACommandOneByOneMustBeQuick(t *testing.T) {
+	var over exceeded
+	inVirtualTime(t, Options{CommandTimeout: 5 * time.Second, Exceeded: over.note}, func(t *testing.T, _ *Server, dial func() *client) {
+		c := dial()
+		go func() {
+			for _, b := range []byte(encode("ECHO", strings.Repeat("x", 50))) {
+				if _, err := c.conn.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		if got, want := c.rest(), "-ERR Protocol error: the command did not arrive within 5s (--request-timeout)\r\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		over.want(t, locks.QuotaRequestTime, 1)
+	})
+}
+
+func TestHalfACommandFromAClientThatLeavesIsForgotten(t *testing.T) {
+	slowly(t, Options{}, 0, 0, func(t *testing.T, dial func() *client) {
+		c := dial()
+		c.send(encode("LOCK.ACQUIRE", "job")[:10])
+		_ = c.conn.Close()
+	})
+}
+
+func TestClientThatNeverSpeaksIsClosedIfALimitIsSet(t *testing.T) {
+	slowly(t, Options{IdleTimeout: time.Minute}, locks.QuotaIdleTime, 1, func(t *testing.T, dial func() *client) {
+		if took := closedAfter(dial()); took != time.Minute {
+			t.Errorf("closed after %v", took)
+		}
+	})
+}
+
+func TestWaitingIsNotIdle(t *testing.T) {
+	inVirtualTime(t, Options{IdleTimeout: time.Minute}, func(t *testing.T, srv *Server, dial func() *client) {
+		holder, waiter := dial(), dial()
+		token := holder.do("LOCK.ACQUIRE", "job")
+		go waiter.send(encode("LOCK.ACQUIRE", "job", "BLOCK", "600000"))
+		for range 5 {
+			time.Sleep(50 * time.Second)
+			holder.want("+PONG\r\n", "PING")
+		}
+		holder.want(":1\r\n", "LOCK.RELEASE", "job", token[1:len(token)-2])
+		if got := waiter.reply(); !isToken(got) {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// Many clients ask for what is large, and read none of it. What is kept for them is
+// bounded; the others are refused, and one that reads is served again afterwards.
+func TestLargeRepliesThatNobodyReadsAreBounded(t *testing.T) {
+	const id, each = 1000, 1000
+	var over exceeded
+	synctest.Test(t, func(t *testing.T) {
+		engine := memory.New(memory.Options{})
+		defer func() { _ = engine.Close() }()
+		for i := range each {
+			name := locks.ID(fmt.Sprintf("%0*d", id, i))
+			if _, err := engine.Acquire(t.Context(), locks.AcquireRequest{ID: name, TTL: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		virtual(t, Options{Engine: engine, Exceeded: over.note}, func(srv *Server, dial func() *client) {
+			const clients = 100
+			scan := encode("LOCK.SCAN", "0", "COUNT", "1000000")
+			for range clients {
+				dial().send(scan)
+			}
+			synctest.Wait()
+			if n := srv.Sending(); n < maxSending/2 || n > maxSending {
+				t.Errorf("%d bytes are kept", n)
+			}
+			last := dial()
+			if got, want := last.do("LOCK.SCAN", "0", "COUNT", "1000"), "-BUSY too many bytes of replies wait to be taken by their clients\r\n"; got != want {
+				t.Errorf("got %.80q, want %q", got, want)
+			}
+			last.want("+PONG\r\n", "PING")
+			nap(5 * time.Second)
+			synctest.Wait()
+			if n := srv.Sending(); n != 0 {
+				t.Errorf("%d bytes are kept for nobody", n)
+			}
+			if got := last.do("LOCK.SCAN", "0", "COUNT", "1000"); len(got) < id*each/2 {
+				t.Errorf("got %.80q", got)
+			}
+		})
+	})
+	if n := over.counts[locks.QuotaReplyBytes]; n < 100-maxSending/(id*each) {
+		t.Errorf("%d were refused", n)
+	}
+}
+
+func TestSessionLeasesAreBounded(t *testing.T) {
+	var over exceeded
+	inVirtualTime(t, Options{Engine: newFaulty(), MaxSessionLeases: 2, Exceeded: over.note}, func(t *testing.T, _ *Server, dial func() *client) {
+		c := dial()
+		for _, id := range []string{"a", "b"} {
+			if got := c.do("LOCK.ACQUIRE", id, "SESSION"); !isToken(got) {
+				t.Fatalf("got %q", got)
+			}
+		}
+		c.want("-BUSY this connection has too many session leases (--max-session-leases)\r\n", "LOCK.ACQUIRE", "c", "SESSION")
+		if got := dial().do("LOCK.ACQUIRE", "c", "SESSION"); !isToken(got) {
+			t.Errorf("another connection got %q", got)
+		}
+		over.want(t, locks.QuotaSessionLeases, 1)
+	})
+}
