@@ -22,6 +22,13 @@ const farewellTime = 100 * time.Millisecond
 // time. Beyond them, connections are closed without a word.
 const maxTurnedAway = 64
 
+// largePage is above how many bytes a page counts to MaxSending.
+const largePage = 16 << 10
+
+// MaxSending is how many bytes may be kept, for all clients, of large pages that are being
+// sent.
+const MaxSending = 64 << 20
+
 // maxAhead bounds what is read of a client while a request of its waits.
 const maxAhead = 64 << 10
 
@@ -32,6 +39,7 @@ type registry struct {
 	max      int
 	exceeded func(locks.Quota)
 	draining atomic.Bool
+	sending  atomic.Int64  // bytes of large pages
 	empty    chan struct{} // closed when draining and no connection is left
 
 	mu    sync.Mutex
@@ -89,6 +97,9 @@ func (r *registry) track(nc net.Conn, state fasthttp.ConnState) {
 		return
 	}
 	c.idle = state == fasthttp.StateIdle
+	if c.idle || state == fasthttp.StateClosed {
+		c.sent()
+	}
 	// The reply may have been written before draining began, and so not say that
 	// it is the connection's last.
 	if state == fasthttp.StateIdle && r.draining.Load() {
@@ -145,8 +156,9 @@ type conn struct {
 	ended    atomic.Bool
 
 	// Of the goroutine that serves the connection.
-	spoken           bool // whether the client has sent a byte
-	idle             bool // whether it has all its replies, and has begun no further request
+	spoken           bool  // whether the client has sent a byte
+	large            int64 // bytes of the large page that is being sent
+	idle             bool  // whether it has all its replies, and has begun no further request
 	reading, writing deadline
 
 	ending sync.Mutex // orders endReading and tellReading
@@ -243,6 +255,30 @@ func (c *conn) waitedInVain(err error) {
 		c.registry.exceeded(locks.QuotaHTTPIdleTime)
 	case !c.spoken:
 		c.registry.exceeded(locks.QuotaRequestTime)
+	}
+}
+
+// sends counts a page that is to be sent. It returns false if it is large, and too much
+// is being sent already.
+func (c *conn) sends(size int) bool {
+	if size <= largePage {
+		return true
+	}
+	c.sent() // of a request before, if this one was pipelined
+	n := int64(size)
+	if all := c.registry.sending.Add(n); all > MaxSending && all > n {
+		c.registry.sending.Add(-n)
+		return false
+	}
+	c.large = n
+	return true
+}
+
+// sent takes note that the page was sent, or will never be.
+func (c *conn) sent() {
+	if c.large > 0 {
+		c.registry.sending.Add(-c.large)
+		c.large = 0
 	}
 }
 

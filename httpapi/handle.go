@@ -78,10 +78,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}()
 	o, err := s.answer(ctx)
 	if err != nil {
-		o = refusal(err)
-		if over, ok := errors.AsType[*locks.QuotaError](err); ok {
-			s.exceeded(over.Quota)
-		}
+		o = s.refusal(err)
 		if o.status == fasthttp.StatusInternalServerError {
 			s.options.Log.Error("an HTTP request failed", "error", err)
 		}
@@ -218,13 +215,24 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	s.send(ctx, refusal(&e))
 }
 
+// refusal is what a request is told that has failed.
+func (s *Server) refusal(err error) outcome {
+	if over, ok := errors.AsType[*locks.QuotaError](err); ok {
+		s.exceeded(over.Quota)
+	}
+	return refusal(err)
+}
+
 // send puts a reply in its place. While the server drains, or where the client
 // has left, it is the connection's last.
 func (s *Server) send(ctx *fasthttp.RequestCtx, o outcome) {
+	if o.page != nil && !connOf(ctx).sends(len(o.page.body)) {
+		o = s.refusal(&locks.QuotaError{Quota: locks.QuotaReplyBytes})
+	}
 	h := &ctx.Response.Header
 	if o.page != nil {
 		h.SetContentType(o.page.kind)
-		ctx.SetBody(o.page.body)
+		ctx.Response.SetBodyRaw(o.page.body) // SetBody would keep a copy for as long as the connection
 	} else {
 		var room [256]byte // enough for most; SetBody copies
 		h.SetContentType(kindJSON)

@@ -27,7 +27,7 @@ const (
 )
 
 // maxCount bounds one page of /locks, and so the size of its body.
-const maxCount = 10_000
+const maxCount = 1000
 
 func paramNamed(name string) param {
 	switch name {

@@ -129,6 +129,9 @@ func (s *Server) stopAccepting() error {
 	return err
 }
 
+// Sending returns how many bytes of large pages clients have yet to take.
+func (s *Server) Sending() int { return int(s.conns.sending.Load()) }
+
 // Connections returns how many connections are open.
 func (s *Server) Connections() int { return s.conns.count() }
 

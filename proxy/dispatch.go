@@ -36,11 +36,12 @@ const (
 
 	// A buffer that grew above this is not kept.
 	keptReply = 8 << 10
-
-	// maxSending is how many bytes may be kept, for all clients, of replies that are larger than
-	// flushAt. Such a reply is to a command that changes nothing, so it can be refused.
-	maxSending = 64 << 20
 )
+
+// MaxSending is how many bytes may be kept, for all clients, of replies above 16 KiB that
+// are being written. Such a reply is to a command that changes nothing, so it can be
+// refused.
+const MaxSending = 64 << 20
 
 // serve serves a connection until its end.
 func (s *Server) serve(sess *session) {
@@ -94,7 +95,7 @@ func (c *call) send(alone bool) bool {
 		return c.flush()
 	}
 	defer c.srv.sending.Add(-size)
-	if all := c.srv.sending.Add(size); all > maxSending && all > size {
+	if all := c.srv.sending.Add(size); all > MaxSending && all > size {
 		c.b = slices.Clone(c.b[:c.begin])
 		c.fail(c.cmd, c.muted, &locks.QuotaError{Quota: locks.QuotaReplyBytes})
 	}

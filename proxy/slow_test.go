@@ -91,8 +91,9 @@ func TestPipelineWithoutReadingIsDropped(t *testing.T) {
 func TestBytesOfACommandOneByOneMustBeQuick(t *testing.T) {
 	var over exceeded
 	inVirtualTime(t, Options{CommandTimeout: 5 * time.Second, Exceeded: over.note}, func(t *testing.T, _ *Server, dial func() *client) {
-		c := dial()
+		c, left := dial(), make(chan struct{})
 		go func() {
+			defer close(left)
 			for _, b := range []byte(encode("ECHO", strings.Repeat("x", 50))) {
 				if _, err := c.conn.Write([]byte{b}); err != nil {
 					return
@@ -103,6 +104,7 @@ func TestBytesOfACommandOneByOneMustBeQuick(t *testing.T) {
 		if got, want := c.rest(), "-ERR Protocol error: the command did not arrive within 5s (--request-timeout)\r\n"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+		<-left
 		over.want(t, locks.QuotaRequestTime, 1)
 	})
 }
@@ -124,9 +126,10 @@ func TestClientThatNeverSpeaksIsClosedIfALimitIsSet(t *testing.T) {
 }
 
 func TestWaitingIsNotIdle(t *testing.T) {
-	inVirtualTime(t, Options{IdleTimeout: time.Minute}, func(t *testing.T, srv *Server, dial func() *client) {
+	withFaulty(t, func(t *testing.T, _ *faulty, srv *Server, dial func() *client) {
+		srv.opts.IdleTimeout = time.Minute
 		holder, waiter := dial(), dial()
-		token := holder.do("LOCK.ACQUIRE", "job")
+		token := holder.do("LOCK.ACQUIRE", "job", "PX", "3600000")
 		go waiter.send(encode("LOCK.ACQUIRE", "job", "BLOCK", "600000"))
 		for range 5 {
 			time.Sleep(50 * time.Second)
@@ -160,7 +163,7 @@ func TestLargeRepliesThatNobodyReadsAreBounded(t *testing.T) {
 				dial().send(scan)
 			}
 			synctest.Wait()
-			if n := srv.Sending(); n < maxSending/2 || n > maxSending {
+			if n := srv.Sending(); n < MaxSending/2 || n > MaxSending {
 				t.Errorf("%d bytes are kept", n)
 			}
 			last := dial()
@@ -178,14 +181,14 @@ func TestLargeRepliesThatNobodyReadsAreBounded(t *testing.T) {
 			}
 		})
 	})
-	if n := over.counts[locks.QuotaReplyBytes]; n < 100-maxSending/(id*each) {
+	if n := over.counts[locks.QuotaReplyBytes]; n < 100-MaxSending/(id*each) {
 		t.Errorf("%d were refused", n)
 	}
 }
 
 func TestSessionLeasesAreBounded(t *testing.T) {
 	var over exceeded
-	inVirtualTime(t, Options{Engine: newFaulty(), MaxSessionLeases: 2, Exceeded: over.note}, func(t *testing.T, _ *Server, dial func() *client) {
+	inVirtualTime(t, Options{MaxSessionLeases: 2, Exceeded: over.note}, func(t *testing.T, _ *Server, dial func() *client) {
 		c := dial()
 		for _, id := range []string{"a", "b"} {
 			if got := c.do("LOCK.ACQUIRE", id, "SESSION"); !isToken(got) {

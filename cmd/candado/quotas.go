@@ -3,10 +3,12 @@ package main
 import (
 	"time"
 
+	"github.com/goodjobtech/candado/httpapi"
 	"github.com/goodjobtech/candado/httpapi/metrics"
 	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/quota"
 	"github.com/goodjobtech/candado/locks/upstream"
+	"github.com/goodjobtech/candado/proxy"
 )
 
 const (
@@ -46,6 +48,17 @@ func (m *Main) measureQuotas(meters *metrics.Metrics, engine locks.Engine, waiti
 	meters.Quota(locks.QuotaWaiting, float64(q.Waiting), waiting.Waiting)
 	meters.Quota(locks.QuotaSessionLeases, float64(q.SessionLeases), nil)
 	meters.Quota(locks.QuotaCommandBytes, float64(q.CommandBytes), nil)
+	most := float64(proxy.MaxSending)
+	if connections["http"] != nil {
+		most += httpapi.MaxSending
+	}
+	meters.Quota(locks.QuotaReplyBytes, most, func() int {
+		n := 0
+		for _, f := range m.fronts {
+			n += f.server.Sending()
+		}
+		return n
+	})
 	meters.Quota(locks.QuotaRequestTime, q.RequestTimeout.Seconds(), nil)
 	meters.Quota(locks.QuotaIdleTime, q.IdleTimeout.Seconds(), nil)
 	meters.Quota(locks.QuotaWriteTime, q.WriteTimeout.Seconds(), nil)

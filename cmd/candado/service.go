@@ -57,6 +57,7 @@ type server interface {
 	Shutdown(ctx context.Context) error
 
 	Connections() int
+	Sending() int // bytes of large replies that clients have yet to take
 }
 
 // Open binds every listener and starts serving. If one can't be bound, it gives

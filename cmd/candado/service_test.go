@@ -253,6 +253,7 @@ type failingServer struct{ err error }
 func (s failingServer) Serve(net.Listener) error       { return s.err }
 func (s failingServer) Shutdown(context.Context) error { return s.err }
 func (s failingServer) Connections() int               { return 0 }
+func (s failingServer) Sending() int                   { return 0 }
 
 func TestFrontEndThatFailsEndsTheService(t *testing.T) {
 	broken := errors.New("broken")
