@@ -94,8 +94,10 @@ func (c *call) send(alone bool) bool {
 	if size <= flushAt || !alone {
 		return c.flush()
 	}
-	defer c.srv.sending.Add(-size)
-	if all := c.srv.sending.Add(size); all > MaxSending && all > size {
+	if all := c.srv.sending.Add(size); all <= MaxSending || all == size {
+		defer c.srv.sending.Add(-size)
+	} else {
+		c.srv.sending.Add(-size)
 		c.b = slices.Clone(c.b[:c.begin])
 		c.fail(c.cmd, c.muted, &locks.QuotaError{Quota: locks.QuotaReplyBytes})
 	}
