@@ -153,13 +153,18 @@ func refusal(err error) outcome {
 	return outcome{status: fasthttp.StatusInternalServerError, text: "candado has failed at this request, the outcome is unknown"}
 }
 
-// busy refuses a request because of a quota. It says which, if that is known.
+// busy refuses a request because of a quota. It says which, if that is known. Only who
+// would have had to wait was refused because the lock is held; of the others' nothing is known.
 func busy(err error) outcome {
-	text := locks.ErrBusy.Error()
+	o := outcome{status: fasthttp.StatusTooManyRequests, text: locks.ErrBusy.Error()}
 	if over, ok := errors.AsType[*locks.QuotaError](err); ok {
-		text = over.Error()
+		o.text = over.Error()
+		switch over.Quota {
+		case locks.QuotaLockWaiters, locks.QuotaWaiting, locks.QuotaHTTPWaiting:
+			o.held = true
+		}
 	}
-	return outcome{status: fasthttp.StatusTooManyRequests, held: true, text: text}
+	return o
 }
 
 // errFree: the request named a lease, or asked for the end of one, and the lock
