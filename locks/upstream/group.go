@@ -78,8 +78,8 @@ func (e *Engine) pipeline(ctx context.Context, calls []*call) (again []*call) {
 		if err == nil {
 			c.reply, err = e.parse(c, v)
 		}
-		c.err = nil
 		if err == nil {
+			c.err = nil // of the copy before
 			e.health.answered()
 			continue
 		}

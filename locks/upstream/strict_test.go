@@ -3,6 +3,7 @@ package upstream_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,5 +147,39 @@ func TestCloseDoesNotWaitForALook(t *testing.T) {
 	}
 	if took := time.Since(begin); took > timeout/2 {
 		t.Errorf("Close took %v", took)
+	}
+}
+
+// The first copy was torn, and the next one's connection is refused.
+func TestCopyThatIsRefusedLeavesTheOutcomeUnknown(t *testing.T) {
+	for name, do := range map[string]func(e locks.Engine) error{
+		"acquire": func(e locks.Engine) error { _, err := e.Acquire(context.Background(), request("b", "me")); return err },
+		"info":    func(e locks.Engine) error { _, err := e.Info(context.Background(), "b"); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := redistest.Start(t, safe...)
+			p := redistest.NewProxy(t, s.Addr)
+			var log logged
+			e := looked(t, upstream.Options{URL: p.URL(), Strict: true, Log: log.logger()})
+			acquire(t, e, request("a", "me"))
+			info(t, e, "a")
+			p.LoseReplies(1, func() {
+				s.Do("CONFIG SET maxmemory-policy allkeys-lru")
+				p.CutAll()
+			})
+			err := do(e)
+			if !errors.Is(err, locks.ErrUnavailable) || errors.As(err, new(*locks.UnsafeError)) || strings.Contains(err.Error(), "nil") {
+				t.Errorf("%v, want ErrUnavailable for its broken connection", err)
+			}
+			if strings.Contains(log.String(), "nil") {
+				t.Errorf("the log is\n%s", log.String())
+			}
+			s.Do("CONFIG SET maxmemory-policy noeviction")
+			look(t, e, true)
+			settled(t, e)
+			if info(t, e, "b").Held() {
+				t.Error("the lease is left")
+			}
+		})
 	}
 }
