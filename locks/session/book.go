@@ -32,7 +32,7 @@ type ask struct {
 	page    *page // nil once it is not in the book any more
 	cancel  context.CancelCauseFunc
 	suspect bool // a release has come back that may have ended what this brings
-	renewed bool // a heartbeat may have been taken for what it brought
+	renewed int  // how many heartbeats may have been taken for what it brought
 }
 
 // held is a lease that is kept for sessions. There is one per lease, however many

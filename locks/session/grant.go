@@ -25,11 +25,12 @@ func (m *Manager) doubtful(ctx context.Context, a *ask, lease locks.Lease, sent 
 	slow := m.now()-sent > instant(a.req.TTL/slowPart)
 	p := a.page.partings.get(lease.Token) // one that is still to be shed was not tried, and had better not be before it is granted again
 	tried := p != nil && !p.untold && p.tries > 0
-	a.renewed = (slow || tried || a.suspect) && ctx.Err() == nil
-	if a.renewed {
-		a.suspect = false // what is set from now on is not settled by the heartbeat
+	if !slow && !tried && !a.suspect || ctx.Err() != nil {
+		return false
 	}
-	return a.renewed
+	a.renewed++
+	a.suspect = false // what is set from now on is not settled by the heartbeat
+	return true
 }
 
 // unconfirmed gives up a lease that is over, or that the engine does not answer for.
@@ -54,7 +55,8 @@ func (m *Manager) find(a *ask, token locks.Token) (*held, *parting) {
 }
 
 // keep keeps what was granted. If the very lease is being released for sessions
-// that have ended, it waits for that, and the lease is over.
+// that have ended, it waits for that, and the lease is over. It returns errSuspect, and has
+// kept nothing yet, if the lease is to be confirmed first.
 func (m *Manager) keep(ctx context.Context, a *ask, lease locks.Lease, sent instant) error {
 	landed, err := m.granted(ctx, a, lease, sent)
 	if landed == nil {
@@ -75,6 +77,9 @@ func (m *Manager) keep(ctx context.Context, a *ask, lease locks.Lease, sent inst
 func (m *Manager) granted(ctx context.Context, a *ask, lease locks.Lease, sent instant) (landed <-chan struct{}, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if a.suspect && a.renewed < attempts && ctx.Err() == nil {
+		return nil, errSuspect // a release has come back since doubtful looked
+	}
 	defer m.endLocked(a) // in the same step, so that the session's leases are counted right
 	if ctx.Err() != nil {
 		m.giveUp(a, lease, sent)
@@ -126,7 +131,7 @@ func (m *Manager) giveUp(a *ask, lease locks.Lease, sent instant) {
 		m.part(b, a.page, &parting{
 			name:   name{a.req.ID, lease.Token},
 			owner:  lease.Owner,
-			untold: lease.Owner != "" && !a.renewed,
+			untold: lease.Owner != "" && a.renewed == 0,
 			until:  m.latest(a.req.TTL),
 		})
 		b.less()

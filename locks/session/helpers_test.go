@@ -28,13 +28,14 @@ type engine struct {
 
 	away atomic.Bool // renewals and the manager's releases fail
 
-	onAcquire   func(context.Context, locks.AcquireRequest) error
-	afterGrant  func(locks.AcquireRequest)
-	onRelease   func(context.Context, locks.ReleaseRequest) error
-	onParting   func(context.Context, []locks.ReleaseRequest) error // of what managers release
-	onHeartbeat func(context.Context, locks.HeartbeatRequest) error
-	onRenew     func(context.Context, []locks.HeartbeatRequest) error
-	afterRenew  func()
+	onAcquire      func(context.Context, locks.AcquireRequest) error
+	afterGrant     func(locks.AcquireRequest)
+	onRelease      func(context.Context, locks.ReleaseRequest) error
+	onParting      func(context.Context, []locks.ReleaseRequest) error // of what managers release
+	onHeartbeat    func(context.Context, locks.HeartbeatRequest) error
+	afterHeartbeat func()
+	onRenew        func(context.Context, []locks.HeartbeatRequest) error
+	afterRenew     func()
 }
 
 func (e *engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.Lease, error) {
@@ -91,7 +92,11 @@ func (e *engine) Heartbeat(ctx context.Context, req locks.HeartbeatRequest) (loc
 			return locks.Lease{}, err
 		}
 	}
-	return e.Engine.Heartbeat(ctx, req)
+	lease, err := e.Engine.Heartbeat(ctx, req)
+	if e.afterHeartbeat != nil {
+		e.afterHeartbeat()
+	}
+	return lease, err
 }
 
 func (e *engine) Renew(ctx context.Context, reqs []locks.HeartbeatRequest) []locks.Renewed {

@@ -230,6 +230,48 @@ func TestGrantThatWasReleasedMeanwhileIsNotGivenOut(t *testing.T) {
 	}
 }
 
+// What its owner is granted again is confirmed, and then the release that was under way for
+// its former session ends it.
+func TestGrantThatIsReleasedWhileItIsConfirmedIsNotGivenOut(t *testing.T) {
+	for name, by := range map[string]string{"by its former session": "session", "by others": "other"} {
+		t.Run(name, func(t *testing.T) {
+			inVirtualTime(t, session.Options{}, func(f *fixture) {
+				go_, landed := make(chan struct{}), make(chan struct{})
+				f.engine.onParting = func(context.Context, []locks.ReleaseRequest) error {
+					<-go_
+					return nil
+				}
+				old := f.open()
+				f.acquire(old, locks.AcquireRequest{ID: "job", Owner: "me"})
+				if by == "session" {
+					go func() {
+						_ = old.Close(f.Context())
+						close(landed)
+					}()
+					synctest.Wait()
+				}
+				times := 0
+				f.engine.afterGrant = func(locks.AcquireRequest) { time.Sleep(10 * time.Second) } // so it is confirmed
+				f.engine.afterHeartbeat = func() {
+					if times++; times > 1 {
+						return
+					}
+					if close(go_); by == "session" {
+						<-landed
+					} else if _, err := f.manager.Engine().Release(f.Context(), locks.ReleaseRequest{ID: "job", Claim: locks.Claim{Owner: "me"}}); err != nil {
+						t.Error(err)
+					}
+				}
+				lease := f.acquire(f.open(), locks.AcquireRequest{ID: "job", Owner: "me"})
+				f.wantLive("job", lease.Token, true)
+				time.Sleep(time.Minute)
+				f.wantLive("job", lease.Token, true)
+				f.wantLost(0)
+			})
+		})
+	}
+}
+
 // A wait that took long is confirmed: the lease's time counts from there.
 func TestLateGrantIsConfirmed(t *testing.T) {
 	inVirtualTime(t, session.Options{}, func(f *fixture) {

@@ -12,11 +12,13 @@ import (
 )
 
 var (
-	errOver  = errors.New("the lease was over before it could be kept")
-	errEnded = errors.New("the session has ended, or was reset")
+	errOver    = errors.New("the lease was over before it could be kept")
+	errEnded   = errors.New("the session has ended, or was reset")
+	errSuspect = errors.New("a release may have ended the lease")
 )
 
-// attempts is how often an acquire asks, if what it was granted is over each time.
+// attempts is how often an acquire asks, if what it was granted is over each time; and
+// how often it confirms what it was granted, if a release comes back each time.
 const attempts = 3
 
 // Session is the leases of one holder that may go away, such as a connection.
@@ -98,14 +100,16 @@ func (s *Session) acquire(ctx context.Context, req locks.AcquireRequest) (locks.
 		}
 		return locks.Lease{}, err
 	}
-	if m.doubtful(ctx, a, lease, sent) {
-		sent = m.now()
-		again, err := m.engine.Heartbeat(ctx, locks.HeartbeatRequest{ID: req.ID, Claim: locks.Claim{Token: lease.Token}, TTL: req.TTL})
-		if err != nil || again.Token != lease.Token {
-			return locks.Lease{}, m.unconfirmed(a, lease, sent, err)
+	for err = errSuspect; err == errSuspect; err = m.keep(ctx, a, lease, sent) {
+		if m.doubtful(ctx, a, lease, sent) {
+			sent = m.now()
+			again, err := m.engine.Heartbeat(ctx, locks.HeartbeatRequest{ID: req.ID, Claim: locks.Claim{Token: lease.Token}, TTL: req.TTL})
+			if err != nil || again.Token != lease.Token {
+				return locks.Lease{}, m.unconfirmed(a, lease, sent, err)
+			}
 		}
 	}
-	return lease, m.keep(ctx, a, lease, sent)
+	return lease, err
 }
 
 // begin notes that an acquire is under way.
