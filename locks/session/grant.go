@@ -95,6 +95,7 @@ func (m *Manager) granted(ctx context.Context, a *ask, lease locks.Lease, sent i
 	case p != nil && p.inFlight && !p.untold:
 		// The engine may take the release after the acquire: then it ends what was
 		// granted here.
+		p.until = max(p.until, m.latest(a.req.TTL)) // nobody else has what the acquire has prolonged, should it not
 		return p.landed, nil
 	default:
 		// A release that spares what others know of can't have come before the acquire, or

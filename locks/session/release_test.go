@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -270,6 +271,34 @@ func TestGrantThatIsReleasedWhileItIsConfirmedIsNotGivenOut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An owner asks again while the release for its former session is under way, and leaves.
+func TestLeaseThatIsAskedForDuringItsReleaseIsReleasedForAsLongAsItMayLive(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		var answers atomic.Bool
+		f.engine.onParting = func(ctx context.Context, _ []locks.ReleaseRequest) error {
+			if answers.Load() {
+				return nil
+			}
+			return hang(ctx)
+		}
+		old := f.open()
+		f.acquire(old, locks.AcquireRequest{ID: "job", Owner: "me", TTL: 10 * time.Second})
+		old.End()
+		synctest.Wait()
+		ctx, leave := context.WithTimeout(f.Context(), time.Second)
+		defer leave()
+		_, err := f.open().Acquire(ctx, locks.AcquireRequest{ID: "job", Owner: "me", TTL: time.Hour})
+		if !errors.Is(err, locks.ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(time.Minute)
+		f.wantHeld(1)
+		answers.Store(true)
+		time.Sleep(20 * time.Second)
+		f.wantHeld(0)
+	})
 }
 
 // A wait that took long is confirmed: the lease's time counts from there.
