@@ -1,5 +1,7 @@
 package session
 
+import "github.com/goodjobtech/candado/locks"
+
 // Watch returns how many things the watch counts, and how many releases are under way: those
 // that the book does not know, and those that it does.
 func (m *Manager) Watch() (counted, unseen, known int) {
@@ -13,6 +15,16 @@ func (m *Manager) Watch() (counted, unseen, known int) {
 		p.mu.Unlock()
 	}
 	return counted, unseen, m.book.n.releases
+}
+
+// Suspected returns how many releases are remembered that may have ended leases of the lock.
+func (m *Manager) Suspected(id locks.ID) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for h := range m.book.read(id).held.all() {
+		n += len(h.releases)
+	}
+	return n
 }
 
 // Leave begins to dismiss a session, and returns before any of its leases has been taken

@@ -301,6 +301,38 @@ func TestLeaseThatIsAskedForDuringItsReleaseIsReleasedForAsLongAsItMayLive(t *te
 	})
 }
 
+// While the engine is away, anybody may ask for releases as fast as they fail.
+func TestReleasesWithoutAnAnswerDoNotPileUp(t *testing.T) {
+	for name, req := range map[string]locks.ReleaseRequest{"bare": {ID: "job"}, "force": {ID: "job", Force: true}} {
+		t.Run(name, func(t *testing.T) {
+			inVirtualTime(t, session.Options{}, func(f *fixture) {
+				s := f.open()
+				f.acquire(s, locks.AcquireRequest{ID: "job", TTL: time.Hour})
+				f.engine.away.Store(true)
+				f.engine.onRelease = func(context.Context, locks.ReleaseRequest) error { return down() }
+				for range 1000 {
+					if _, err := f.manager.Engine().Release(f.Context(), req); !errors.Is(err, locks.ErrUnavailable) {
+						t.Fatalf("got %v", err)
+					}
+				}
+				if _, err := s.Release(f.Context(), req); !errors.Is(err, locks.ErrUnavailable) {
+					t.Fatalf("got %v", err)
+				}
+				if n := f.manager.Suspected("job"); n > 2 {
+					t.Errorf("%d releases are remembered", n)
+				}
+				if _, err := f.engine.Engine.Release(f.Context(), req); err != nil { // one of them was taken
+					t.Error(err)
+				}
+				f.engine.away.Store(false)
+				time.Sleep(time.Minute)
+				f.wantLeases(0)
+				f.wantLost(0) // its own may have been it
+			})
+		})
+	}
+}
+
 // A wait that took long is confirmed: the lease's time counts from there.
 func TestLateGrantIsConfirmed(t *testing.T) {
 	inVirtualTime(t, session.Options{}, func(f *fixture) {

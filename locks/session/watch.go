@@ -226,6 +226,7 @@ func (m *Manager) returned(under []*release) (losses []loss) {
 			case ended && early && !oneOfMany:
 				losses = append(losses, m.over(h, errForced)...) // to whom it is lost, that is why
 			case (ended || unknown) && (!oneOfMany || h == oldest):
+				m.suspect(r, h)
 				m.hurry(h) // it may be over: the next renewal says so
 			case ended || unknown:
 				m.clear(r, h)
@@ -278,6 +279,16 @@ func (m *Manager) spare(r *release, h *held, early bool) {
 // clear notes that the release has not ended the lease.
 func (m *Manager) clear(r *release, h *held) {
 	h.releases = slices.DeleteFunc(h.releases, func(other *release) bool { return other == r })
+}
+
+// suspect notes that the release may have ended the lease. One that excuses nobody whom
+// another does not is not remembered as well: while the engine is away, there may be any number.
+func (m *Manager) suspect(r *release, h *held) {
+	if slices.ContainsFunc(h.releases, func(other *release) bool {
+		return other != r && other.back && (!other.req.Force || r.req.Force && other.by == r.by)
+	}) {
+		m.clear(r, h)
+	}
 }
 
 // doubt marks the acquires under way that may bring a lease which the
