@@ -183,3 +183,36 @@ func TestCopyThatIsRefusedLeavesTheOutcomeUnknown(t *testing.T) {
 		})
 	}
 }
+
+// Another candado, which is not strict, hands over to it. A lease so short would need no
+// confirmation.
+func TestWaiterOfARefusedServerIsNotGranted(t *testing.T) {
+	s := redistest.Start(t, safe...)
+	e, other := looked(t, upstream.Options{URL: s.URL(), Strict: true}), open(t, s.URL(), 0)
+	held := acquire(t, other, request("a", "holder"))
+	granted := make(chan error, 1)
+	go func() {
+		_, err := e.Acquire(context.Background(), locks.AcquireRequest{ID: "a", Owner: "waiter", TTL: time.Second, Wait: locks.Forever})
+		granted <- err
+	}()
+	eventually(t, "it waits", func() bool { return e.Waiting("a") == 1 })
+	s.Do("CONFIG SET maxmemory-policy allkeys-lru")
+	look(t, e, false)
+	if _, err := other.Release(context.Background(), locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: held.Token}}); err != nil {
+		t.Fatal(err)
+	}
+	if !info(t, other, "a").Held() {
+		t.Error("it was not handed over")
+	}
+	eventually(t, "the lease runs out", func() bool { return !info(t, other, "a").Held() })
+	select {
+	case err := <-granted:
+		t.Fatalf("a refused server has granted a lease: %v", err)
+	default:
+	}
+	s.Do("CONFIG SET maxmemory-policy noeviction")
+	look(t, e, false)
+	if err := <-granted; err != nil {
+		t.Errorf("the request that waited: %v", err)
+	}
+}

@@ -147,6 +147,9 @@ func withdrawn(ctx context.Context, w *waiter) error {
 // when it ends.
 func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, err error) {
 	if w.req.TTL > 0 && w.req.TTL <= provisional && what.expires != 0 {
+		if err := e.serves(); err != nil { // nothing is asked here that would find the server refused
+			return false, err
+		}
 		return e.clock.at(time.Now()) < what.expires, nil
 	}
 	op := script.Confirm{Number: w.number, Token: what.token}
