@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -381,5 +382,80 @@ func TestCrowdLeavesAStalledUpstream(t *testing.T) {
 	settled(t, e)
 	if n := info(t, direct, "a").Waiters; n != 0 {
 		t.Errorf("%d still wait", n)
+	}
+}
+
+// Clients with any time left, of which some leave, ask a server whose connections hang, break
+// and come back. In the end the batcher counts nothing that is not there: what it counted too
+// often would be missing for ever.
+func TestNothingIsLeftInTheAir(t *testing.T) {
+	for name, batch := range map[string]int{"batches": 0, "each alone": 1} {
+		t.Run(name, func(t *testing.T) {
+			const timeout = 400 * time.Millisecond
+			s := redistest.Start(t)
+			p := redistest.NewProxy(t, s.Addr)
+			e := openWith(t, upstream.Options{URL: p.URL(), Timeout: timeout, Batch: batch})
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			for i := range 60 {
+				wg.Go(func() {
+					chance := rand.New(rand.NewPCG(1, uint64(i)))
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						left := time.Duration(1+chance.IntN(600)) * time.Millisecond
+						ctx, cancel := context.WithTimeout(context.Background(), left)
+						if chance.IntN(4) == 0 {
+							time.AfterFunc(left/2, cancel)
+						}
+						switch chance.IntN(3) {
+						case 0:
+							_, _ = e.Acquire(ctx, request("a", ""))
+						case 1:
+							_, _ = e.Release(ctx, locks.ReleaseRequest{ID: "a"})
+						default:
+							ops := make([]locks.Op, 1+chance.IntN(40))
+							for n := range ops {
+								ops[n] = locks.Op{Kind: locks.OpCheck, Check: locks.CheckRequest{ID: "b", Token: 1}}
+							}
+							e.Do(ctx, ops)
+						}
+						cancel()
+					}
+				})
+			}
+			chance := rand.New(rand.NewPCG(2, 2))
+			for range 12 {
+				switch chance.IntN(4) {
+				case 0:
+					p.Freeze()
+					time.Sleep(timeout) // flights are under way, in real time
+					p.Thaw()
+				case 1:
+					p.CutAll()
+				case 2:
+					p.HoldReplies(10)
+				default:
+					s.Pause()
+					time.Sleep(timeout / 2)
+					s.Resume()
+				}
+				time.Sleep(time.Duration(chance.IntN(200)) * time.Millisecond)
+			}
+			p.HoldReplies(0)
+			close(stop)
+			wg.Wait()
+			settled(t, e)
+			eventually(t, "nothing is in the air", func() bool {
+				flights, flying, slow, queued, units := e.InTheAir()
+				return flights+flying+slow+queued+units == 0
+			})
+			if _, err := e.Check(context.Background(), "a", 1); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

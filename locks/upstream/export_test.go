@@ -29,6 +29,15 @@ func (e *Engine) Waiting(id locks.ID) int {
 	return 0
 }
 
+// InTheAir returns what the batcher counts: flights, those under way but for slow ones, slow
+// ones, and operations and units in its queue.
+func (e *Engine) InTheAir() (flights, flying, slow, queued, units int) {
+	b := e.batches
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.air.flights), b.flying, b.slow, b.queued, len(b.queue)
+}
+
 // Settle tends every lock that requests of the engines wait for, as a second
 // that passes would.
 func Settle(engines ...locks.Engine) {
