@@ -31,8 +31,9 @@ type ask struct {
 	session *Session
 	page    *page // nil once it is not in the book any more
 	cancel  context.CancelCauseFunc
-	suspect bool // a release has come back that may have ended what this brings
-	renewed int  // how many heartbeats may have been taken for what it brought
+	token   locks.Token // of the lease that it has brought, once that is known
+	suspect bool        // a release has come back that may have ended what this brings
+	renewed int         // how many heartbeats may have been taken for what it brought
 }
 
 // held is a lease that is kept for sessions. There is one per lease, however many

@@ -22,6 +22,7 @@ const slowPart = 10
 func (m *Manager) doubtful(ctx context.Context, a *ask, lease locks.Lease, sent instant) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	a.token = lease.Token
 	slow := m.now()-sent > instant(a.req.TTL/slowPart)
 	p := a.page.partings.get(lease.Token) // one that is still to be shed was not tried, and had better not be before it is granted again
 	tried := p != nil && !p.untold && p.tries > 0

@@ -273,6 +273,31 @@ func TestGrantThatIsReleasedWhileItIsConfirmedIsNotGivenOut(t *testing.T) {
 	}
 }
 
+// On a lock that many share, somebody else's release always comes back.
+func TestReleaseOfAnotherLeaseIsNoReasonToConfirmAgain(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		shared := locks.AcquireRequest{ID: "job", Mode: locks.Shared, TTL: time.Minute}
+		other, err := f.manager.Engine().Acquire(f.Context(), shared)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.engine.afterGrant = func(locks.AcquireRequest) { time.Sleep(10 * time.Second) } // so it is confirmed
+		times := 0
+		f.engine.afterHeartbeat = func() {
+			if times++; times > 1 {
+				return
+			}
+			if _, err := f.manager.Engine().Release(f.Context(), locks.ReleaseRequest{ID: "job", Claim: token(other.Token)}); err != nil {
+				t.Error(err)
+			}
+		}
+		f.acquire(f.open(), shared)
+		if times != 1 {
+			t.Errorf("it was confirmed %d times", times)
+		}
+	})
+}
+
 // An owner asks again while the release for its former session is under way, and leaves.
 func TestLeaseThatIsAskedForDuringItsReleaseIsReleasedForAsLongAsItMayLive(t *testing.T) {
 	inVirtualTime(t, session.Options{}, func(f *fixture) {

@@ -295,7 +295,9 @@ func (m *Manager) suspect(r *release, h *held) {
 // release has ended. m.mu is held.
 func (m *Manager) doubt(req locks.ReleaseRequest) {
 	for a := range m.book.read(req.ID).asks.all() {
-		if req.Force || req.Claim.Token != 0 || req.Claim.Owner == a.req.Owner {
+		named := req.Claim.Token != 0
+		switch {
+		case req.Force, named && (a.token == 0 || a.token == req.Claim.Token), !named && req.Claim.Owner == a.req.Owner:
 			a.suspect = true
 		}
 	}
