@@ -118,6 +118,24 @@ func TestReleaseInVainHidesNoLoss(t *testing.T) {
 	})
 }
 
+// Its holder was told that nothing was done.
+func TestReleaseThatWasRefusedHidesNoLoss(t *testing.T) {
+	inVirtualTime(t, session.Options{}, func(f *fixture) {
+		s := f.open()
+		lease := f.acquire(s, locks.AcquireRequest{ID: "job"})
+		f.engine.onRelease = func(context.Context, locks.ReleaseRequest) error { return locks.ErrBusy }
+		if _, err := s.Release(f.Context(), locks.ReleaseRequest{ID: "job", Claim: token(lease.Token)}); !errors.Is(err, locks.ErrBusy) {
+			t.Errorf("got %v", err)
+		}
+		f.wantLeases(1)
+		if _, err := f.engine.Engine.Release(f.Context(), locks.ReleaseRequest{ID: "job", Force: true}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		f.wantLost(1)
+	})
+}
+
 func TestGrantThatIsOverIsNotGivenOut(t *testing.T) {
 	inVirtualTime(t, session.Options{}, func(f *fixture) {
 		late := 1

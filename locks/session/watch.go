@@ -213,7 +213,8 @@ func (m *Manager) returned(under []*release) (losses []loss) {
 		r.back = true
 		m.book.removeRelease(r)
 		err := r.result.Err
-		unknown := err != nil && !errors.Is(err, locks.ErrNotOwner)
+		refused := errors.Is(err, locks.ErrBusy) || errors.Is(err, locks.ErrShutdown) // it was not even tried
+		unknown := err != nil && !refused && !errors.Is(err, locks.ErrNotOwner)
 		ended := err == nil && r.result.Released.Ended > 0
 		if ended || unknown {
 			m.doubt(r.req)
@@ -228,7 +229,7 @@ func (m *Manager) returned(under []*release) (losses []loss) {
 			case (ended || unknown) && (!oneOfMany || h == oldest):
 				m.suspect(r, h)
 				m.hurry(h) // it may be over: the next renewal says so
-			case ended || unknown:
+			case ended || unknown || refused:
 				m.clear(r, h)
 			default:
 				m.spare(r, h, early)
