@@ -121,7 +121,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"kubernetes/yaml/candado.yaml", "targetPort: resp", "targetPort: the_port", "targetPort"},
 		{"kubernetes/yaml/candado.yaml", "memory: 512Mi", "memory: 128Mi", "must be less than or equal to memory limit"},
 		{"kubernetes/yaml/candado.yaml", "failureThreshold: 30", "failureThreshold: -1", "greater than or equal to 0"},
-		{"kubernetes/yaml/candado.yaml", "seconds: 5", "seconds: 31", "must be greater than 0 and less than terminationGracePeriodSeconds"},
+		{"kubernetes/yaml/candado.yaml", "seconds: 5", "seconds: 31", "less than terminationGracePeriodSeconds"},
 		{"kubernetes/yaml/candado.yaml", "unhealthyPodEvictionPolicy: AlwaysAllow", "unhealthyPodEvictionPolicy: Always", "Unsupported value"},
 		{"kubernetes/yaml/candado.yaml", "protocol: UDP", "protocol: UPD", "Unsupported value"},
 		{"kubernetes/yaml/redis.yaml", "serviceName: candado-redis", "serviceName: Candado_Redis", "Invalid value"},
@@ -132,7 +132,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"knative/yaml/candado.yaml", `min-scale: "1"`, `min-scale: "x1"`, "min-scale"},
 		{"knative/yaml/candado.yaml", `max-scale: "5"`, `max-scale: "0.5"`, "max-scale"},
 		{"knative/yaml/candado.yaml", "scale-down-delay: 10m", "scale-down-delay: 2h", "scale-down-delay"},
-		{"knative/yaml/candado.yaml", "name: http1", "name: http", "port is not supported"},
+		{"knative/yaml/candado.yaml", "name: http1", "name: http", "Port name http is not allowed"},
 		{"knative/yaml/candado.yaml", "- name: CANDADO_HTTP", "- name: PORT", "reserved environment variable"},
 		{"knative/yaml/candado.yaml", "          livenessProbe:", "          lifecycle: {preStop: {sleep: {seconds: 1}}}\n          livenessProbe:", "must not set the field"},
 	} {

@@ -1,0 +1,159 @@
+package validate_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 30 * time.Second
+
+// awaited are metrics that candado is about to have, with one series of each. DELETE
+// each as it lands: then the test finds it in what candado shows.
+const awaited = `
+candado_quota_limit{quota="connections"} 10000
+candado_quota_used{quota="connections"} 12
+candado_quota_refused_total{quota="connections"} 0
+candado_auth_failures_total{protocol="resp"} 0
+`
+
+// measured returns what two candados of this tree show at /metrics after they were
+// used: one with a Redis and one without.
+func measured(t *testing.T) model.Vector {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "candado")
+	if out, err := exec.Command("go", "build", "-C", "../..", "-o", program, "./cmd/candado").CombinedOutput(); err != nil {
+		t.Fatalf("building candado: %v\n%s", err, out)
+	}
+	redis := startRedis(t)
+	var all model.Vector
+	for i, upstream := range []string{"redis://" + redis, ""} {
+		addr := freeAddr(t)
+		env := []string{"CANDADO_UPSTREAM=" + upstream, "CANDADO_HTTP=" + addr, "CANDADO_LISTEN=" + freeAddr(t)}
+		start(t, exec.Command(program), env)
+		await(t, "candado", func() error { _, err := get("http://" + addr + "/readyz"); return err })
+		use(t, "http://"+addr)
+		text, err := get("http://" + addr + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, parse(t, text, fmt.Sprintf("candado-%d", i))...)
+	}
+	return append(all, parse(t, awaited, "candado-0")...)
+}
+
+// use has candado do something of each kind.
+func use(t *testing.T, base string) {
+	t.Helper()
+	for _, path := range []string{"/acquire/a?owner=x", "/acquire/a?owner=y", "/acquire/a?owner=y&wait=1ms", "/heartbeat/a?owner=y", "/heartbeat/a?owner=x",
+		"/release/a?owner=x", "/heartbeat/a", "/locks/a", "/locks", "/readyz", "/nowhere", "/acquire/b"} {
+		resp, err := http.Get(base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+}
+
+// get returns a body, and an error if the status is not 200.
+func get(url string) (string, error) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return string(body), err
+}
+
+// parse reads Prometheus text, as if it had been scraped from an instance.
+func parse(t *testing.T, text, instance string) model.Vector {
+	t.Helper()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all model.Vector
+	for _, family := range families {
+		samples, err := expfmt.ExtractSamples(&expfmt.DecodeOptions{}, family)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, samples...)
+	}
+	for _, sample := range all {
+		sample.Metric["job"], sample.Metric["instance"] = "candado", model.LabelValue(instance)
+	}
+	return all
+}
+
+// startRedis returns the address of a Redis that is safe for locks.
+func startRedis(t *testing.T) string {
+	t.Helper()
+	addr := freeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatal("redis-server is missing; `make test` installs it")
+	}
+	start(t, exec.Command(program, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--appendonly", "yes", "--save", ""), nil)
+	await(t, "Redis", func() error {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	return addr
+}
+
+// start starts a program, and kills it at the end of the test.
+func start(t *testing.T, cmd *exec.Cmd, env []string) {
+	t.Helper()
+	cmd.Env = append(os.Environ(), env...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+}
+
+// await tries until what is there.
+func await(t *testing.T, what string, try func() error) {
+	t.Helper()
+	err := try()
+	for deadline := time.Now().Add(patience); err != nil; err = try() {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// freeAddr returns an address of the loopback that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
