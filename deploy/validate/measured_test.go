@@ -19,6 +19,9 @@ import (
 // patience is how long a test waits for what must happen.
 const patience = 30 * time.Second
 
+// password is what clients give the candados that are measured.
+const password = "the password of clients"
+
 // awaited are metrics that candado is about to have, with one series of each. DELETE
 // each as it lands: then the test finds it in what candado shows.
 const awaited = `
@@ -40,7 +43,8 @@ func measured(t *testing.T) model.Vector {
 	var all model.Vector
 	for i, upstream := range []string{"redis://" + redis, ""} {
 		addr := freeAddr(t)
-		env := []string{"CANDADO_UPSTREAM=" + upstream, "CANDADO_HTTP=" + addr, "CANDADO_LISTEN=" + freeAddr(t)}
+		env := []string{"CANDADO_UPSTREAM=" + upstream, "CANDADO_HTTP=" + addr, "CANDADO_LISTEN=" + freeAddr(t),
+			"CANDADO_PASSWORD=" + password, "CANDADO_PUBLIC_METRICS=true"}
 		start(t, exec.Command(program), env)
 		await(t, "candado", func() error { _, err := get("http://" + addr + "/readyz"); return err })
 		use(t, "http://"+addr)
@@ -56,13 +60,23 @@ func measured(t *testing.T) model.Vector {
 // use has candado do something of each kind.
 func use(t *testing.T, base string) {
 	t.Helper()
-	for _, path := range []string{"/acquire/a?owner=x", "/acquire/a?owner=y", "/acquire/a?owner=y&wait=1ms", "/heartbeat/a?owner=y", "/heartbeat/a?owner=x",
-		"/release/a?owner=x", "/heartbeat/a", "/locks/a", "/locks", "/readyz", "/nowhere", "/acquire/b"} {
-		resp, err := http.Get(base + path)
+	ask := func(path, password string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+password)
+		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
+	}
+	ask("/acquire/a", "not the "+password)
+	ask("/release/a", password) // should it have been let in
+	for _, path := range []string{"/acquire/a?owner=x", "/acquire/a?owner=y", "/acquire/a?owner=y&wait=1ms", "/heartbeat/a?owner=y", "/heartbeat/a?owner=x",
+		"/release/a?owner=x", "/heartbeat/a", "/locks/a", "/locks", "/readyz", "/nowhere", "/acquire/b"} {
+		ask(path, password)
 	}
 }
 
