@@ -1,8 +1,13 @@
 package validate_test
 
 import (
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -29,26 +34,37 @@ candado_quota_limit{quota="connections"} 10000
 candado_quota_used{quota="connections"} 12
 candado_quota_refused_total{quota="connections"} 0
 candado_auth_failures_total{protocol="resp"} 0
+candado_tls_certificate_expiry_timestamp_seconds{certificate="listeners"} 2.1e9
 `
 
 // measured returns what two candados of this tree show at /metrics after they were
-// used: one with a Redis and one without.
+// used: one with a Redis, and one without, but with TLS.
 func measured(t *testing.T) model.Vector {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "candado")
 	if out, err := exec.Command("go", "build", "-C", "../..", "-o", program, "./cmd/candado").CombinedOutput(); err != nil {
 		t.Fatalf("building candado: %v\n%s", err, out)
 	}
-	redis := startRedis(t)
+	certificate, client := selfSigned(t)
+	scheme := "https"
+	if strings.Contains(awaited, "candado_tls_") {
+		scheme = "http"
+	}
 	var all model.Vector
-	for i, upstream := range []string{"redis://" + redis, ""} {
+	for i, c := range []struct {
+		base string
+		env  []string
+	}{
+		{"http://", []string{"CANDADO_UPSTREAM=redis://" + startRedis(t)}},
+		{scheme + "://", certificate},
+	} {
 		addr := freeAddr(t)
-		env := []string{"CANDADO_UPSTREAM=" + upstream, "CANDADO_HTTP=" + addr, "CANDADO_LISTEN=" + freeAddr(t),
-			"CANDADO_PASSWORD=" + password, "CANDADO_PUBLIC_METRICS=true"}
-		start(t, exec.Command(program), env)
-		await(t, "candado", func() error { _, err := get("http://" + addr + "/readyz"); return err })
-		use(t, "http://"+addr)
-		text, err := get("http://" + addr + "/metrics")
+		base := c.base + addr
+		start(t, exec.Command(program), append(c.env, "CANDADO_HTTP="+addr, "CANDADO_LISTEN="+freeAddr(t),
+			"CANDADO_PASSWORD="+password, "CANDADO_PUBLIC_METRICS=true"))
+		await(t, "candado", func() error { _, err := get(client, base+"/readyz"); return err })
+		use(t, client, base)
+		text, err := get(client, base+"/metrics")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +74,7 @@ func measured(t *testing.T) model.Vector {
 }
 
 // use has candado do something of each kind.
-func use(t *testing.T, base string) {
+func use(t *testing.T, client *http.Client, base string) {
 	t.Helper()
 	ask := func(path, password string) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
@@ -66,7 +82,7 @@ func use(t *testing.T, base string) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Authorization", "Bearer "+password)
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,8 +97,8 @@ func use(t *testing.T, base string) {
 }
 
 // get returns a body, and an error if the status is not 200.
-func get(url string) (string, error) {
-	resp, err := http.Get(url)
+func get(client *http.Client, url string) (string, error) {
+	resp, err := client.Get(url)
 	if err != nil {
 		return "", err
 	}
@@ -92,6 +108,43 @@ func get(url string) (string, error) {
 		err = fmt.Errorf("%s: %s", resp.Status, body)
 	}
 	return string(body), err
+}
+
+// selfSigned returns the settings of a candado with a certificate of its own, and a
+// client that trusts it.
+func selfSigned(t *testing.T) (env []string, client *http.Client) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().AddDate(10, 0, 0), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	certificate, err := x509.CreateCertificate(nil, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, file := range []struct {
+		variable, kind string
+		der            []byte
+	}{{"CANDADO_TLS_CERT", "CERTIFICATE", certificate}, {"CANDADO_TLS_KEY", "PRIVATE KEY", key}} {
+		path := filepath.Join(dir, file.variable)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: file.kind, Bytes: file.der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		env = append(env, file.variable+"="+path)
+	}
+	trusted := x509.NewCertPool()
+	parsed, err := x509.ParseCertificate(certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted.AddCert(parsed)
+	return env, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}}}
 }
 
 // parse reads Prometheus text, as if it had been scraped from an instance.
