@@ -201,6 +201,26 @@ func redisOfManifest(t *testing.T, s secret) string {
 	return addr
 }
 
+// TestRedisDoesNotStartWithoutAPassword: the hash of nothing would let everybody in.
+func TestRedisDoesNotStartWithoutAPassword(t *testing.T) {
+	s := newSecret(t)
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "redis-server"), []byte("#!/bin/sh\ncat\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	command := workloadIn(t, "kubernetes/yaml/redis.yaml", "StatefulSet").Spec.Template.Spec.Containers[0].Command
+	for password, starts := range map[string]bool{s.redisPassword: true, "": false} {
+		if err := os.WriteFile(filepath.Join(s.dir, "redis-password"), []byte(password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), command[0], command[1], s.inside(command[2]))
+		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+		if out, err := cmd.CombinedOutput(); (err == nil) != starts || strings.Contains(string(out), "user candado on #") != starts {
+			t.Errorf("with the password %q: %v: %s", password, err, out)
+		}
+	}
+}
+
 // TestManifestsRun: candado finds Redis safe and its rights enough, and the probes
 // say what they are to say.
 func TestManifestsRun(t *testing.T) {

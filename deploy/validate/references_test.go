@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/kubernetes/third_party/forked/golang/expansion"
 	knative "knative.dev/serving/pkg/apis/serving/v1"
 )
 
@@ -185,6 +186,25 @@ func secretPaths(p pod) []string {
 		text = append(append(text, c.Command...), c.Args...)
 	}
 	return regexp.MustCompile(`/etc/candado/[a-z-]+`).FindAllString(strings.Join(text, "\n"), -1)
+}
+
+// TestShellIsLeftToTheShell: Kubernetes replaces $(NAME) in commands, too.
+func TestShellIsLeftToTheShell(t *testing.T) {
+	for _, set := range sets {
+		for _, p := range pods(objects(t, set)) {
+			for _, c := range p.spec.Containers {
+				variables := map[string]string{}
+				for _, e := range c.Env {
+					variables[e.Name] = e.Value
+				}
+				for _, word := range append(slices.Clone(c.Command), c.Args...) {
+					if got := expansion.Expand(word, expansion.MappingFuncFor(variables)); got != word {
+						t.Errorf("%s: %s: Kubernetes makes %q of %q", set, p.owner, got, word)
+					}
+				}
+			}
+		}
+	}
 }
 
 func TestConfigMapsThatAreMountedExist(t *testing.T) {
