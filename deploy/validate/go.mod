@@ -1,5 +1,8 @@
 // The manifests and rules against the types, and the own validation, of Kubernetes,
 // Knative and Prometheus. A module of its own: what they need is none of candado's.
+//
+// The replacements are those of k8s.io/kubernetes, which is not made to be imported: all of
+// one version, its own, whatever the requirements below say.
 module github.com/goodjobtech/candado/deploy/validate
 
 go 1.26.7
@@ -67,6 +70,7 @@ replace k8s.io/sample-cli-plugin => k8s.io/sample-cli-plugin v0.35.4
 replace k8s.io/sample-controller => k8s.io/sample-controller v0.35.4
 
 require (
+	github.com/prometheus/common v0.72.1
 	github.com/prometheus/prometheus v0.316.0
 	k8s.io/api v0.37.1
 	k8s.io/apimachinery v0.37.1
@@ -102,7 +106,6 @@ require (
 	github.com/pmezard/go-difflib v1.0.1-0.20181226105442-5d4384ee4fb2 // indirect
 	github.com/prometheus/client_golang v1.25.0 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
-	github.com/prometheus/common v0.72.1 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/robfig/cron/v3 v3.0.1 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect

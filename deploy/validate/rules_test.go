@@ -42,8 +42,8 @@ func scenes() map[string][]turn {
 			of1("candado_engine_operation_seconds_bucket", grows(100), `le=+Inf`, `operation=acquire`),
 			of1("candado_engine_operation_seconds_bucket", grows(98), `le=0.1`, `operation=acquire`),
 		},
-		"CandadoQuotaNearlyUsed":    {of1("candado_quota_used", is(9000))},
-		"CandadoQuotaRefuses":       {of1("candado_quota_refused_total", grows(1))},
+		"CandadoQuotaNearlyUsed":    {of1("candado_quota_used", is(9000), `quota=waiting`)},
+		"CandadoQuotaRefuses":       {of1("candado_quota_refused_total", grows(1), `quota=waiting`)},
 		"CandadoAuthFailures":       {of1("candado_auth_failures_total", grows(60))},
 		"CandadoCertificateExpires": {of1("candado_tls_certificate_expiry_timestamp_seconds", is(float64(now().Unix()+6*86400)))},
 		"CandadoLeasesRunOut": {
