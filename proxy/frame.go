@@ -48,6 +48,7 @@ const (
 type framer struct {
 	maxBytes int // of a whole command
 	maxArgs  int
+	stranger bool // the client has not authenticated, and may send little
 
 	pos     int    // the command's bytes up to here are understood
 	scanned int    // there is no line end before this
@@ -125,6 +126,8 @@ func (f *framer) count(buf []byte) (done bool, err error) {
 	switch {
 	case !ok || count > redisMaxCount:
 		return false, errMultibulkLength
+	case f.stranger && count > maxStrangerArgs:
+		return false, errStrangerCount
 	case count > int64(f.maxArgs):
 		return false, tooMany(f.maxArgs)
 	}
@@ -153,6 +156,9 @@ func (f *framer) argument(buf []byte) (done bool, err error) {
 	size, ok := parseInt(line)
 	if !ok || size < 0 || size > redisMaxBulk {
 		return false, errBulkLength
+	}
+	if f.stranger && size > maxStrangerBulk {
+		return false, errStrangerBulk
 	}
 	end := f.pos + int(size) + len("\r\n")
 	switch {
