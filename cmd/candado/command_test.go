@@ -28,6 +28,7 @@ func TestHelpIsAsGolden(t *testing.T) {
 		"help.golden":             {"help"},
 		"help-serve.golden":       {"help", "serve"},
 		"help-healthcheck.golden": {"healthcheck", "--help"},
+		"help-passwd.golden":      {"help", "passwd"},
 	} {
 		code, got, stderr := run(t, nil, args...)
 		if code != exitOK || stderr != "" {
