@@ -6,6 +6,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/goodjobtech/candado/locks"
@@ -124,10 +125,10 @@ func (f *framer) count(buf []byte) (done bool, err error) {
 	}
 	count, ok := parseInt(line)
 	switch {
+	case ok && f.stranger && count > maxStrangerArgs && count <= math.MaxInt32:
+		return false, errStrangerCount
 	case !ok || count > redisMaxCount:
 		return false, errMultibulkLength
-	case f.stranger && count > maxStrangerArgs:
-		return false, errStrangerCount
 	case count > int64(f.maxArgs):
 		return false, tooMany(f.maxArgs)
 	}
