@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -96,9 +95,6 @@ func (p program) prompt(f *os.File, text string) (string, error) {
 	}()
 	select {
 	case r := <-read:
-		if errors.Is(r.err, io.EOF) {
-			return "", errors.New("there was no password")
-		}
 		return string(r.line), r.err
 	case s := <-p.signals:
 		return "", errors.Join(fmt.Errorf("signal %v ended it", s), term.Restore(fd, before))

@@ -102,9 +102,9 @@ func Line(name, password, operations string, patterns []string) (string, error) 
 	if err := checkPassword(password); err != nil {
 		return "", err
 	}
-	u, err := newUser(name, newHash(password), operations, patterns)
+	u, err := newUser(name, nil, operations, patterns)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s %v %v %s", u.name, u.verifier, u.rights, strings.Join(u.patterns, " ")), nil
+	return fmt.Sprintf("%s %v %v %s", u.name, newHash(password), u.rights, strings.Join(u.patterns, " ")), nil
 }
