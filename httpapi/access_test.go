@@ -13,31 +13,9 @@ import (
 	"github.com/goodjobtech/candado/httpapi/metrics"
 	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/access"
+	"github.com/goodjobtech/candado/locks/access/accesstest"
 	"github.com/goodjobtech/candado/locks/memory"
 )
-
-func guardOf(t testing.TB, specs ...string) *access.Guard {
-	return access.NewGuard(usersOf(t, specs...))
-}
-
-// usersOf makes a list of lines with a password in the place of its hash.
-func usersOf(t testing.TB, specs ...string) *access.List {
-	t.Helper()
-	var lines []string
-	for _, spec := range specs {
-		f := strings.Fields(spec)
-		line, err := access.Line(f[0], f[1], f[2], f[3:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines = append(lines, line)
-	}
-	l, err := access.ReadList(strings.NewReader(strings.Join(lines, "\n")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
 
 func basic(text string) string {
 	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(text))
@@ -66,7 +44,7 @@ func guarded(t *testing.T, o Options) *client {
 
 func TestRequestsNeedCredentials(t *testing.T) {
 	const wrong = `{"error":"the name or the password is wrong","state":0,"success":false}`
-	l := usersOf(t, sesame, "bob buil:der acquire,heartbeat,read a*")
+	l := accesstest.List(t, sesame, "bob buil:der acquire,heartbeat,read a*")
 	for _, test := range []struct {
 		headers []string
 		status  int
@@ -117,7 +95,7 @@ func TestRequestsNeedCredentials(t *testing.T) {
 
 func TestRequestsNeedRights(t *testing.T) {
 	engine := memory.New(memory.Options{})
-	c := guarded(t, Options{Engine: engine, Metrics: metrics.New(metrics.Build{}), Access: guardOf(t, sesame, "bob b acquire,heartbeat,read a*", "ruth r release,force *")})
+	c := guarded(t, Options{Engine: engine, Metrics: metrics.New(metrics.Build{}), Access: accesstest.Guard(t, sesame, "bob b acquire,heartbeat,read a*", "ruth r release,force *")})
 	as := func(user string) string { return basic(user + ":" + user[:1]) }
 	for _, id := range []locks.ID{"a1", "b1"} {
 		if _, err := engine.Acquire(t.Context(), locks.AcquireRequest{ID: id, Owner: "x", TTL: time.Hour}); err != nil {
@@ -184,7 +162,7 @@ func TestPagesForEverybody(t *testing.T) {
 	} {
 		m := metrics.New(metrics.Build{})
 		m.Access("http")
-		c := guarded(t, Options{Engine: engine, Metrics: m, PublicMetrics: test.public, Access: guardOf(t, sesame)})
+		c := guarded(t, Options{Engine: engine, Metrics: m, PublicMetrics: test.public, Access: accesstest.Guard(t, sesame)})
 		headers := []string{"X-Nothing: x"}
 		if test.header != "" {
 			headers = append(headers, test.header)
@@ -199,7 +177,7 @@ func TestPagesForEverybody(t *testing.T) {
 func TestGuessingIsRefused(t *testing.T) {
 	m := metrics.New(metrics.Build{})
 	p := newPipes()
-	virtually(t, Options{Engine: agreeable(), Metrics: m, Access: guardOf(t, sesame)}, p, func(t *testing.T, _ *Server) {
+	virtually(t, Options{Engine: agreeable(), Metrics: m, Access: accesstest.Guard(t, sesame)}, p, func(t *testing.T, _ *Server) {
 		in := p.dial(t)
 		if got := in.ask("GET", "/acquire/a", basic("default:sesame")); got.status != 200 {
 			t.Fatalf("got %d", got.status)
@@ -237,7 +215,7 @@ func TestGuessingIsRefused(t *testing.T) {
 
 func TestLongPollOfARemovedUserEnds(t *testing.T) {
 	engine := memory.New(memory.Options{})
-	guard := guardOf(t, sesame, "bob b all *")
+	guard := accesstest.Guard(t, sesame, "bob b all *")
 	c := guarded(t, Options{Engine: engine, Access: guard})
 	if _, err := engine.Acquire(t.Context(), locks.AcquireRequest{ID: "a", TTL: time.Hour}); err != nil {
 		t.Fatal(err)
@@ -251,7 +229,7 @@ func TestLongPollOfARemovedUserEnds(t *testing.T) {
 			t.Fatal("it does not wait")
 		}
 	}
-	guard.Replace(usersOf(t, sesame))
+	guard.Replace(accesstest.List(t, sesame))
 	if got := c.receive("GET"); got.status != 401 || got.body != `{"error":"this user was removed while the request waited","state":0,"success":false}` {
 		t.Errorf("%d %s", got.status, got.body)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/goodjobtech/candado/httpapi/metrics"
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/access/accesstest"
 )
 
 // constant is an engine that costs nothing: each request succeeds.
@@ -36,7 +37,7 @@ func BenchmarkHandle(b *testing.B) {
 		b.Run(bench.name, func(b *testing.B) {
 			o := Options{Engine: constant{}, Metrics: metrics.New(build())}
 			if bench.password != "" {
-				o.Access = guardOf(b, "default "+bench.password+" all *")
+				o.Access = accesstest.Guard(b, "default "+bench.password+" all *")
 			}
 			s := New(o)
 			near, far := net.Pipe()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/goodjobtech/candado/locks"
 	users "github.com/goodjobtech/candado/locks/access"
+	"github.com/goodjobtech/candado/locks/access/accesstest"
 	"github.com/goodjobtech/candado/locks/memory"
 	"github.com/goodjobtech/candado/locks/upstream/redistest"
 )
@@ -20,24 +21,6 @@ const (
 	builder = "bob builder acquire,heartbeat,read a*"
 	sesame  = "default sesame all *"
 )
-
-func usersOf(t testing.TB, specs ...string) *users.List {
-	t.Helper()
-	var lines []string
-	for _, spec := range specs {
-		f := strings.Fields(spec)
-		line, err := users.Line(f[0], f[1], f[2], f[3:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines = append(lines, line)
-	}
-	l, err := users.ReadList(strings.NewReader(strings.Join(lines, "\n")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
 
 // redisWithUsers starts a Redis with users: each a line of ACL SETUSER.
 func redisWithUsers(t *testing.T, lines ...string) string {
@@ -78,7 +61,7 @@ func TestStrangersAreAnsweredAsByRedis(t *testing.T) {
 				whole := strings.ReplaceAll(script, "|", "\r\n") + "\r\n"
 				for _, input := range [][]string{{whole}, strings.SplitAfter(strings.TrimSuffix(whole, "\r\n"), "\r\n")} {
 					// Another guard each time: wrong passwords count together otherwise.
-					_, addr := start(t, Options{Access: users.NewGuard(usersOf(t, test.ours...))})
+					_, addr := start(t, Options{Access: accesstest.Guard(t, test.ours...)})
 					ours, theirs := converse(t, addr, input), converse(t, redisAddr, input)
 					if ours != theirs {
 						t.Errorf("%.200q:\n got %q\nwant %q", input, ours, theirs)
@@ -112,7 +95,7 @@ func converse(t *testing.T, addr string, pieces []string) string {
 
 func TestStrangersLimitsAreThoseOfRedis(t *testing.T) {
 	redisAddr := redisWithUsers(t, "default resetpass >sesame")
-	_, addr := start(t, Options{Access: users.NewGuard(usersOf(t, sesame))})
+	_, addr := start(t, Options{Access: accesstest.Guard(t, sesame)})
 	auth := encode("AUTH", "sesame")
 	for _, input := range []string{
 		"*11\r\n", "*1048577\r\n", "*2\r\n$4\r\nPING\r\n$16385\r\n", "*2\r\n$4\r\nPING\r\n$600000000\r\n",
@@ -133,7 +116,7 @@ func TestStrangersLimitsAreThoseOfRedis(t *testing.T) {
 }
 
 func TestRightsAreNeeded(t *testing.T) {
-	_, addr := start(t, Options{Engine: memory.New(memory.Options{}), Access: users.NewGuard(usersOf(t, sesame, builder, "ruth r release,force *"))})
+	_, addr := start(t, Options{Engine: memory.New(memory.Options{}), Access: accesstest.Guard(t, sesame, builder, "ruth r release,force *")})
 	const noKey = "-NOPERM this user has no permissions to access one of the keys used as arguments\r\n"
 	noCommand := func(name string) string {
 		return "-NOPERM this user has no permissions to run the '" + name + "' command\r\n"
@@ -184,22 +167,22 @@ func TestRightsAreNeeded(t *testing.T) {
 }
 
 func TestRightsChangeFromTheNextCommandOn(t *testing.T) {
-	guard := users.NewGuard(usersOf(t, builder))
+	guard := accesstest.Guard(t, builder)
 	_, addr := start(t, Options{Engine: memory.New(memory.Options{}), Access: guard})
 	bob := dial(t, addr)
 	bob.want("+OK\r\n", "AUTH", "bob", "builder")
 	for range 2 {
 		bob.want("-"+string(errNoPerm("lock.release"))+"\r\n", "LOCK.RELEASE", "a")
 		bob.want("-"+string(errNoKeyPerm)+"\r\n", "LOCK.CHECK", "b", "1")
-		guard.Replace(usersOf(t, "bob builder all *"))
+		guard.Replace(accesstest.List(t, "bob builder all *"))
 		bob.want(":0\r\n", "LOCK.RELEASE", "b", "FORCE")
-		guard.Replace(usersOf(t, builder))
+		guard.Replace(accesstest.List(t, builder))
 	}
 }
 
 func TestRemovalEndsSessionLeasesAndWaits(t *testing.T) {
 	engine := memory.New(memory.Options{})
-	guard := users.NewGuard(usersOf(t, sesame, builder))
+	guard := accesstest.Guard(t, sesame, builder)
 	srv, addr := start(t, Options{Engine: engine, Access: guard})
 	stays, goes, waits := dial(t, addr), dial(t, addr), dial(t, addr)
 	stays.want("+OK\r\n", "AUTH", "sesame")
@@ -216,7 +199,7 @@ func TestRemovalEndsSessionLeasesAndWaits(t *testing.T) {
 		info, err := engine.Info(context.Background(), "ab")
 		return err == nil && info.Waiters == 1
 	})
-	if gone := guard.Replace(usersOf(t, sesame)); gone != 2 {
+	if gone := guard.Replace(accesstest.List(t, sesame)); gone != 2 {
 		t.Errorf("%d connections are told", gone)
 	}
 	for _, c := range []*client{goes, waits} {
@@ -266,7 +249,7 @@ func TestStrangerHasSoLongToAuthenticate(t *testing.T) {
 // TestGuessingIsRefused: beyond what an address may guess, nothing is looked at.
 func TestGuessingIsRefused(t *testing.T) {
 	var failed, throttled atomic.Int64
-	_, addr := start(t, Options{Access: users.NewGuard(usersOf(t, sesame)), AuthFailed: func(t bool) {
+	_, addr := start(t, Options{Access: accesstest.Guard(t, sesame), AuthFailed: func(t bool) {
 		if t {
 			throttled.Add(1)
 		} else {
@@ -290,7 +273,7 @@ func TestGuessingIsRefused(t *testing.T) {
 
 // A client that leaves, or a server that stops, ends the wait for a hash.
 func TestNobodyWaitsForAHashLongerThanHeIsThere(t *testing.T) {
-	srv, addr := start(t, Options{Access: users.NewGuard(usersOf(t, sesame))})
+	srv, addr := start(t, Options{Access: accesstest.Guard(t, sesame)})
 	for i := range 10 { // take the attempts
 		dial(t, addr).want("-"+string(errWrongPass)+"\r\n", "AUTH", fmt.Sprint(i))
 	}
@@ -316,12 +299,12 @@ func TestNobodyWaitsForAHashLongerThanHeIsThere(t *testing.T) {
 
 func TestCommandsOfARemovedUserAreRefused(t *testing.T) {
 	var l login
-	g := users.NewGuard(usersOf(t, sesame))
+	g := accesstest.Guard(t, sesame)
 	l.name = "bob"
 	if u := l.user(g); u != nil {
 		t.Errorf("bob is %v", u)
 	}
-	g.Replace(usersOf(t, sesame, builder))
+	g.Replace(accesstest.List(t, sesame, builder))
 	if u := l.user(g); u == nil || u.May(users.Acquire, locks.ID("a")) != nil {
 		t.Errorf("bob is %v", u)
 	}
