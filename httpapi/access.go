@@ -90,6 +90,9 @@ func (s *Server) authenticate(c *conn, name, password string) (*access.User, err
 	})
 	c.user = ""
 	switch {
+	case gone && c.in.Overrun():
+		s.exceeded(locks.QuotaAheadBytes)
+		return nil, errAhead
 	case gone:
 		return nil, errGone
 	case err == nil:

@@ -134,6 +134,9 @@ func (c *call) authenticate(name, password []byte) error {
 	switch {
 	case gone:
 		c.sess.guard.hangUp()
+		if c.sess.guard.in.Overrun() {
+			c.srv.opts.Exceeded(locks.QuotaAheadBytes)
+		}
 		return errGone
 	case err == nil:
 		c.login(u)

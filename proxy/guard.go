@@ -160,7 +160,11 @@ func (g *guard) fill() error {
 // late ends a connection whose client was waited for in vain.
 func (g *guard) late() {
 	if g.w == g.r {
-		g.opts.Exceeded(locks.QuotaIdleTime) // and says nothing, as Redis does: it would pass for a reply
+		quota := locks.QuotaIdleTime
+		if g.frames.stranger {
+			quota = locks.QuotaRequestTime
+		}
+		g.opts.Exceeded(quota) // and says nothing, as Redis does: it would pass for a reply
 		return
 	}
 	text := fmt.Sprintf("the command did not arrive within %v (%s)", g.opts.CommandTimeout, locks.QuotaRequestTime.Flag())
