@@ -24,7 +24,7 @@ import (
 
 // awaited are settings that the manifests name and candado is about to have. DELETE
 // each as it lands: then the tests give it to the program.
-var awaited = []string{"CANDADO_PASSWORD_FILE", "CANDADO_UPSTREAM_PASSWORD_FILE", "CANDADO_PUBLIC_METRICS"}
+var awaited = []string{"CANDADO_UPSTREAM_PASSWORD_FILE"}
 
 // manifests are the files that are applied.
 func manifests(t *testing.T) []string {
@@ -286,9 +286,7 @@ func serves(t *testing.T, addr string, s secret) {
 		"LOCK.ACQUIRE b SHARED", "LOCK.ACQUIRE b LIMIT 2", "LOCK.INFO b", "LOCK.SCAN 0", "LOCK.RELEASE b FORCE", "LOCK.ACQUIRE c SESSION"} {
 		args := append([]string{"-e", "-p", port}, strings.Fields(command)...)
 		cmd := exec.Command("redis-cli", args...)
-		if !slices.Contains(awaited, "CANDADO_PASSWORD_FILE") {
-			cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+s.password)
-		}
+		cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+s.password)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v: %s", command, err, out)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/goodjobtech/candado/httpapi/metrics"
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/access/accesstest"
 )
 
 // constant is an engine that costs nothing: each request succeeds.
@@ -25,15 +26,20 @@ func (constant) Release(context.Context, locks.ReleaseRequest) (locks.Released, 
 
 // BenchmarkHandle is the handler alone, without fasthttp's reading and writing.
 func BenchmarkHandle(b *testing.B) {
-	for _, bench := range []struct{ name, target string }{
-		{"acquire", "/acquire/orders:4711"},
-		{"release", "/release/orders:4711"},
-		{"escaped", "/acquire/orders%2F4711"},
-		{"extended", "/acquire/orders:4711?owner=worker-17:4242&ttl=30s"},
-		{"token", "/release/orders:4711?token=1763860000000001"},
+	for _, bench := range []struct{ name, target, password string }{
+		{"acquire", "/acquire/orders:4711", ""},
+		{"release", "/release/orders:4711", ""},
+		{"escaped", "/acquire/orders%2F4711", ""},
+		{"extended", "/acquire/orders:4711?owner=worker-17:4242&ttl=30s", ""},
+		{"token", "/release/orders:4711?token=1763860000000001", ""},
+		{"password", "/acquire/orders:4711", "sesame"},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			s := New(Options{Engine: constant{}, Metrics: metrics.New(build())})
+			o := Options{Engine: constant{}, Metrics: metrics.New(build())}
+			if bench.password != "" {
+				o.Access = accesstest.Guard(b, "default "+bench.password+" all *")
+			}
+			s := New(o)
 			near, far := net.Pipe()
 			defer near.Close()
 			defer far.Close()
@@ -42,6 +48,7 @@ func BenchmarkHandle(b *testing.B) {
 			ctx.Init2(c, nil, false)
 			ctx.Request.Header.SetRequestURI(bench.target)
 			ctx.Request.Header.SetHost("candado")
+			ctx.Request.Header.Set("Authorization", "Bearer "+bench.password)
 			b.ReportAllocs()
 			for b.Loop() {
 				ctx.Response.Reset()

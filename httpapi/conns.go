@@ -156,9 +156,10 @@ type conn struct {
 	ended    atomic.Bool
 
 	// Of the goroutine that serves the connection.
-	spoken           bool  // whether the client has sent a byte
-	large            int64 // bytes of the large page that is being sent
-	idle             bool  // whether it has all its replies, and has begun no further request
+	user             string // who the latest request was authenticated as; empty: nobody
+	spoken           bool   // whether the client has sent a byte
+	large            int64  // bytes of the large page that is being sent
+	idle             bool   // whether it has all its replies, and has begun no further request
 	reading, writing deadline
 
 	ending sync.Mutex // orders endReading and tellReading

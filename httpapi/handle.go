@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/access"
 )
 
 // endpoint is one route: what may be said to it and what it does.
@@ -21,8 +22,19 @@ type endpoint struct {
 	action bool  // changes locks: GET and POST; otherwise GET and HEAD
 	onID   bool  // the rest of the path is a lock ID
 	params param // that apply
+	right  access.Right
+	open   openness
 	serve  func(*Server, call) (outcome, error)
 }
+
+// openness says what a page is to those who do not say who they are.
+type openness uint8
+
+const (
+	closed  openness = iota
+	inShort          // they are told less
+	toAll
+)
 
 // call is a request that has passed all checks. It holds nothing of fasthttp's,
 // which uses a request's memory again as soon as the handler has returned.
@@ -31,35 +43,40 @@ type call struct {
 	conn   *conn
 	id     locks.ID
 	params params
+	user   *access.User // whose it is; nil: anybody's
 }
 
 // route finds the endpoint of a path, and the rest of the path where that is an
 // ID. The path is compared as it came: escapes in the fixed part do not match.
 func (s *Server) route(path string) (e endpoint, rest string, err error) {
 	if after, ok := strings.CutPrefix(path, "/acquire/"); ok {
-		return endpoint{action: true, onID: true, serve: (*Server).acquire,
+		return endpoint{action: true, onID: true, serve: (*Server).acquire, right: access.Acquire,
 			params: paramTTL | paramPersist | paramWait | paramOwner | paramShared | paramLimit}, after, nil
 	}
 	if after, ok := strings.CutPrefix(path, "/release/"); ok {
-		return endpoint{action: true, onID: true, serve: (*Server).release,
+		return endpoint{action: true, onID: true, serve: (*Server).release, right: access.Release,
 			params: paramOwner | paramToken | paramForce}, after, nil
 	}
 	if after, ok := strings.CutPrefix(path, "/heartbeat/"); ok {
-		return endpoint{action: true, onID: true, serve: (*Server).heartbeat,
+		return endpoint{action: true, onID: true, serve: (*Server).heartbeat, right: access.Heartbeat,
 			params: paramOwner | paramToken | paramTTL | paramPersist}, after, nil
 	}
 	if after, ok := strings.CutPrefix(path, "/locks/"); ok {
-		return endpoint{onID: true, serve: (*Server).info}, after, nil
+		return endpoint{onID: true, serve: (*Server).info, right: access.Read}, after, nil
 	}
 	switch {
 	case path == "/locks":
-		return endpoint{serve: (*Server).scan, params: paramMatch | paramCursor | paramCount}, "", nil
+		return endpoint{serve: (*Server).scan, right: access.Read, params: paramMatch | paramCursor | paramCount}, "", nil
 	case path == "/healthz":
-		return endpoint{serve: (*Server).healthz}, "", nil
+		return endpoint{serve: (*Server).healthz, open: toAll}, "", nil
 	case path == "/readyz":
-		return endpoint{serve: (*Server).readyz}, "", nil
+		return endpoint{serve: (*Server).readyz, open: inShort}, "", nil
 	case path == "/metrics" && s.options.Metrics != nil:
-		return endpoint{serve: (*Server).metrics}, "", nil
+		e := endpoint{serve: (*Server).metrics, right: access.Read}
+		if s.options.PublicMetrics {
+			e.open = toAll
+		}
+		return e, "", nil
 	}
 	return endpoint{}, "", &requestError{status: fasthttp.StatusNotFound, text: "there is nothing at " + quote(path)}
 }
@@ -106,13 +123,17 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	user, err := s.enter(ctx, e)
+	if err != nil {
+		return outcome{}, err
+	}
 	if err := e.checkMethod(string(ctx.Method())); err != nil {
 		return outcome{}, err
 	}
 	if len(ctx.Request.Body()) > 0 {
 		return outcome{}, badRequest("the request has a body, but parameters go in the query")
 	}
-	c := call{ctx: s.base, conn: connOf(ctx)}
+	c := call{ctx: s.base, conn: connOf(ctx), user: user}
 	if e.onID {
 		if query != "" {
 			rest = strings.Clone(rest) // an engine keeps the ID, and would keep the query with it
@@ -122,6 +143,9 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx) (outcome, error) {
 		}
 	}
 	if c.params, err = parseQuery(query, e.params, s.options.Limits); err != nil {
+		return outcome{}, err
+	}
+	if err := e.permit(c); err != nil {
 		return outcome{}, err
 	}
 	if e.action {
@@ -242,6 +266,10 @@ func (s *Server) send(ctx *fasthttp.RequestCtx, o outcome) {
 	h.SetCanonical([]byte("X-Content-Type-Options"), []byte("nosniff"))
 	if o.allow != "" {
 		h.Set("Allow", o.allow)
+	}
+	if o.challenge {
+		h.Add("WWW-Authenticate", `Basic realm="candado"`)
+		h.Add("WWW-Authenticate", `Bearer realm="candado"`)
 	}
 	if s.conns.draining.Load() || o.gone {
 		ctx.SetConnectionClose()

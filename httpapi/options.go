@@ -7,6 +7,7 @@ import (
 
 	"github.com/goodjobtech/candado/httpapi/metrics"
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/access"
 )
 
 // maxBodyBytes is what is read of a body before it is refused: no request needs one.
@@ -30,6 +31,11 @@ type Options struct {
 	Limits  locks.Limits     // default: see locks.Limits
 	Metrics *metrics.Metrics // default: none are kept, and /metrics is 404
 	Log     *slog.Logger     // default: nothing is logged
+
+	// Access says who may do what, but for /healthz and /readyz. Default: everybody
+	// may do everything.
+	Access        *access.Guard
+	PublicMetrics bool // /metrics is for everybody; default: for users who may read
 
 	ReadTimeout  time.Duration // for a whole request to arrive; default 10 s
 	WriteTimeout time.Duration // for a reply to be taken; default 5 s

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -79,6 +80,7 @@ func (s *Server) scan(c call) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	found.IDs = slices.DeleteFunc(found.IDs, func(id locks.ID) bool { return !c.mayRead(id) })
 	page := scanPage{Cursor: strconv.FormatUint(found.Cursor, 10), IDs: make([]string, 0, len(found.IDs))}
 	exact := true
 	for _, id := range found.IDs {
@@ -123,7 +125,8 @@ func (s *Server) readyz(c call) (outcome, error) {
 	}
 	if err := s.options.Engine.Ready(c.ctx); err != nil {
 		text := "the engine does not answer"
-		if unsafe, ok := errors.AsType[*locks.UnsafeError](err); ok {
+		told := c.user != nil || s.options.Access == nil
+		if unsafe, ok := errors.AsType[*locks.UnsafeError](err); ok && told {
 			text = unsafe.Error()
 		}
 		return outcome{}, &requestError{status: fasthttp.StatusServiceUnavailable, text: text}

@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/access"
 )
 
 // The whole bodies of most replies.
@@ -31,6 +32,8 @@ type outcome struct {
 	text   string // why the request was refused; empty: success
 	allow  string // the methods, if it was the method that was refused
 	gone   bool   // the client has left: nobody was refused anything
+
+	challenge bool // it is to say who it is
 
 	// Of the extended body; a zero field has no value and is left out.
 	token locks.Token
@@ -114,6 +117,8 @@ type requestError struct {
 	status int
 	text   string
 	allow  string
+
+	challenge bool
 }
 
 func (e *requestError) Error() string { return e.text }
@@ -126,7 +131,10 @@ func badRequest(format string, args ...any) error {
 // fault of candado's, and its text stays inside.
 func refusal(err error) outcome {
 	if e, ok := errors.AsType[*requestError](err); ok {
-		return outcome{status: e.status, text: e.text, allow: e.allow}
+		return outcome{status: e.status, text: e.text, allow: e.allow, challenge: e.challenge}
+	}
+	if e, ok := errors.AsType[*access.DeniedError](err); ok {
+		return outcome{status: fasthttp.StatusForbidden, text: e.Error()}
 	}
 	if e, ok := errors.AsType[*locks.ArgumentError](err); ok {
 		return outcome{status: fasthttp.StatusBadRequest, text: e.Error()}

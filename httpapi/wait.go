@@ -19,19 +19,25 @@ const (
 )
 
 // ask asks the engine for a lease. A request that waits ends when its client is
-// gone, and when candado is to stop.
+// gone, when its user is, and when candado is to stop.
 func (s *Server) ask(c call, req locks.AcquireRequest) (locks.Lease, error) {
 	if req.Wait == 0 {
 		return s.options.Engine.Acquire(c.ctx, req)
 	}
-	lease, gone, err := hangup.Acquire(c.ctx, s.waiting, c.conn.watch, func(ctx context.Context) (locks.Lease, error) {
+	ctx, done := s.stay(c)
+	defer done()
+	lease, gone, err := hangup.Acquire(ctx, s.waiting, c.conn.watch, func(ctx context.Context) (locks.Lease, error) {
 		return s.options.Engine.Acquire(ctx, req)
 	})
-	if !gone {
+	removed := context.Cause(ctx) == errUserGone
+	if !gone && !removed {
 		return lease, err
 	}
 	hangup.PassOn(c.ctx, s.options.Engine, c.id, lease)
-	if c.conn.in.Overrun() {
+	switch {
+	case !gone:
+		return locks.Lease{}, errUserGone
+	case c.conn.in.Overrun():
 		s.exceeded(locks.QuotaAheadBytes)
 		return locks.Lease{}, errAhead
 	}

@@ -64,9 +64,10 @@ func (c *call) clientList() error {
 	}
 	c.srv.listing.Lock()
 	defer c.srv.listing.Unlock()
+	all := c.readsAll()
 	var b strings.Builder
 	for _, sess := range c.srv.list() {
-		if selected(sess) {
+		if selected(sess) && (all || sess == c.sess) {
 			b.WriteString(c.describe(sess))
 		}
 	}
@@ -104,10 +105,10 @@ func clientFilter(args [][]byte) (func(*session) bool, error) {
 // describe returns a session's line in CLIENT LIST.
 func (c *call) describe(s *session) string {
 	i, now := s.identity(), c.srv.opts.Now()
-	return fmt.Sprintf("id=%d addr=%s laddr=%s name=%s age=%d idle=%d flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s\n",
+	return fmt.Sprintf("id=%d addr=%s laddr=%s name=%s age=%d idle=%d flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 cmd=%s user=%s redir=-1 resp=%d lib-name=%s lib-ver=%s\n",
 		s.id, s.guard.RemoteAddr(), s.guard.LocalAddr(), i.name,
 		int64(now.Sub(s.opened).Seconds()), int64(s.idle().Seconds()),
-		s.latest.Load().title(), i.proto, i.libName, i.libVer)
+		s.latest.Load().title(), c.userOf(i), i.proto, i.libName, i.libVer)
 }
 
 // clientSwitch answers settings that mean nothing here.

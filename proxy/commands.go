@@ -3,10 +3,13 @@ package proxy
 // This file is the list of commands. It is data: everything that depends on what
 // there is to call reads it from here.
 
+import users "github.com/goodjobtech/candado/locks/access"
+
 func lockCommands() []command {
 	return []command{
 		{
 			name: "lock.acquire", arity: -2, flags: []string{"write", "fast", "blocking"}, access: writes,
+			right: users.Acquire,
 			group: "lock", since: "1.0.0", complexity: "O(1)",
 			summary: "Acquires a lock and returns the lease's token, or null if the lock was not to be had.",
 			args: []argument{
@@ -17,6 +20,7 @@ func lockCommands() []command {
 		},
 		{
 			name: "lock.release", arity: -2, flags: []string{"write", "fast"}, access: writes,
+			right: users.Release,
 			group: "lock", since: "1.0.0", complexity: "O(1), with FORCE O(N) where N is the number of holders",
 			summary: "Ends a lease and returns how many ended, 0 if the lock was free.",
 			args:    []argument{lockID(), either("lease", integer("", "token"), text("OWNER", "owner"), word("FORCE"))},
@@ -24,6 +28,7 @@ func lockCommands() []command {
 		},
 		{
 			name: "lock.heartbeat", arity: -2, flags: []string{"write", "fast"}, access: writes,
+			right: users.Heartbeat,
 			group: "lock", since: "1.0.0", complexity: "O(1)",
 			summary: "Renews a lease and returns the milliseconds it now lasts, 0 if the lock is free.",
 			args:    []argument{lockID(), either("lease", integer("", "token"), text("OWNER", "owner")), ttlOption()},
@@ -31,6 +36,7 @@ func lockCommands() []command {
 		},
 		{
 			name: "lock.check", arity: 3, flags: []string{"readonly", "fast"}, access: reads,
+			right: users.Read,
 			group: "lock", since: "1.0.0", complexity: "O(1)",
 			summary: "Returns 1 while the token is that of a live lease of the lock, else 0.",
 			args:    []argument{lockID(), integer("", "token")},
@@ -38,6 +44,7 @@ func lockCommands() []command {
 		},
 		{
 			name: "lock.info", arity: 2, flags: []string{"readonly"}, access: reads,
+			right: users.Read,
 			group: "lock", since: "1.0.0", complexity: "O(N) where N is the number of holders",
 			summary: "Describes a lock: its state, mode, holders, waiters and last token.",
 			args:    []argument{lockID()},
@@ -45,6 +52,7 @@ func lockCommands() []command {
 		},
 		{
 			name: "lock.scan", arity: -2, flags: []string{"readonly"},
+			right: users.Read,
 			group: "lock", since: "1.0.0", complexity: "O(1) for every call",
 			summary: "Iterates over the IDs of held locks.",
 			args: []argument{
@@ -65,6 +73,7 @@ func lockCommands() []command {
 
 func connectionCommands() []command {
 	fast := []string{"fast", "loading", "stale"}
+	open := append(fast[:3:3], "no_auth")
 	return []command{
 		{
 			name: "ping", arity: -1, flags: []string{"fast"}, group: "connection", since: "1.0.0", complexity: "O(1)",
@@ -75,15 +84,15 @@ func connectionCommands() []command {
 			summary: "Echo the given string", args: []argument{text("", "message")}, run: (*call).echo,
 		},
 		{
-			name: "quit", arity: -1, flags: fast, group: "connection", since: "1.0.0", complexity: "O(1)",
+			name: "quit", arity: -1, flags: open, group: "connection", since: "1.0.0", complexity: "O(1)",
 			summary: "Close the connection", run: (*call).quit,
 		},
 		{
-			name: "reset", arity: 1, flags: fast, group: "connection", since: "6.2.0", complexity: "O(1)",
+			name: "reset", arity: 1, flags: open, group: "connection", since: "6.2.0", complexity: "O(1)",
 			summary: "Reset the connection", run: (*call).reset,
 		},
 		{
-			name: "hello", arity: -1, flags: fast, group: "connection", since: "6.0.0", complexity: "O(1)",
+			name: "hello", arity: -1, flags: open, group: "connection", since: "6.0.0", complexity: "O(1)",
 			summary: "Handshake with the server",
 			args: []argument{{name: "arguments", kind: aBlock, optional: true, args: []argument{
 				integer("", "protover"),
@@ -93,7 +102,7 @@ func connectionCommands() []command {
 			run: (*call).hello,
 		},
 		{
-			name: "auth", arity: -2, flags: fast, group: "connection", since: "1.0.0", complexity: "O(1)",
+			name: "auth", arity: -2, flags: open, group: "connection", since: "1.0.0", complexity: "O(1)",
 			summary: "Authenticate to the server", args: []argument{optional(text("", "username")), text("", "password")}, run: (*call).auth,
 		},
 		{
@@ -103,6 +112,10 @@ func connectionCommands() []command {
 		{
 			name: "client", arity: -2, group: "connection", since: "2.4.0", complexity: "Depends on subcommand.",
 			summary: "A container for client connection commands", subs: clientCommands(),
+		},
+		{
+			name: "acl", arity: -2, group: "server", since: "6.0.0", complexity: "Depends on subcommand.",
+			summary: "A container for Access List Control commands", subs: aclCommands(),
 		},
 	}
 }
@@ -133,6 +146,19 @@ func clientCommands() []command {
 		sub("reply", 3, "3.2.0", "Instruct the server whether to reply to commands", (*call).clientReply,
 			choice("on_off_skip", word("ON"), word("OFF"), word("SKIP"))),
 		sub("help", 2, "5.0.0", "Show helpful text about the different subcommands", (*call).containerHelp),
+	}
+}
+
+func aclCommands() []command {
+	sub := func(name, summary string, run func(*call) error) command {
+		return command{
+			name: "acl|" + name, arity: 2, flags: []string{"noscript", "loading", "stale"}, group: "server",
+			since: "6.0.0", complexity: "O(1)", summary: summary, run: run,
+		}
+	}
+	return []command{
+		sub("whoami", "Return the name of the user associated to the current connection", (*call).aclWhoAmI),
+		sub("help", "Show helpful text about the different subcommands", (*call).containerHelp),
 	}
 }
 

@@ -3,7 +3,12 @@ package proxy
 // This file holds the handlers of the commands about the connection itself, as
 // Redis answers them.
 
-import "strings"
+import (
+	"strings"
+	"time"
+
+	users "github.com/goodjobtech/candado/locks/access"
+)
 
 func (c *call) ping() error {
 	switch len(c.args) {
@@ -30,6 +35,10 @@ func (c *call) quit() error {
 
 func (c *call) reset() error {
 	c.sess.reset()
+	if c.srv.opts.Access != nil {
+		c.sess.logout()
+		c.sess.guard.setStranger(time.Now().Add(c.srv.opts.CommandTimeout))
+	}
 	c.muted = false
 	c.reply.proto = c.sess.proto
 	c.simple("RESET")
@@ -37,7 +46,7 @@ func (c *call) reset() error {
 }
 
 // hello takes its options first and acts when all are understood: an error
-// leaves the connection as it was.
+// leaves the connection as it was, but for who it is.
 func (c *call) hello() error {
 	proto := c.sess.proto
 	var name []byte
@@ -69,6 +78,9 @@ func (c *call) hello() error {
 			return replyError("ERR Syntax error in HELLO option '" + printable(args[0]) + "'")
 		}
 	}
+	if c.stranger() {
+		return errNoAuthHello
+	}
 	if named {
 		c.sess.update(func(i *identity) { i.name = string(name) })
 	}
@@ -97,25 +109,19 @@ func (c *call) greeting() {
 }
 
 func (c *call) auth() error {
-	switch len(c.args) {
-	case 1:
+	name := []byte(users.Default)
+	switch {
+	case len(c.args) == 1 && c.srv.opts.Access == nil:
 		return errNoPassword
-	case 2:
-		if err := c.authenticate(c.args[0], c.args[1]); err != nil {
-			return err
-		}
-		c.simple("OK")
-		return nil
+	case len(c.args) > 2:
+		return errSyntax
+	case len(c.args) == 2:
+		name = c.args[0]
 	}
-	return errSyntax
-}
-
-// authenticate lets the default user in with any password, as a Redis without
-// passwords does; there are no other users.
-func (c *call) authenticate(user, _ []byte) error {
-	if string(user) != "default" {
-		return errWrongPass
+	if err := c.authenticate(name, c.args[len(c.args)-1]); err != nil {
+		return err
 	}
+	c.simple("OK")
 	return nil
 }
 

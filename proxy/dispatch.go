@@ -123,6 +123,11 @@ func (c *call) attempt(args [][]byte) (grouped bool, err error) {
 		return false, err
 	}
 	c.sess.latest.Store(c.cmd)
+	if c.srv.opts.Access != nil {
+		if err := c.admit(); err != nil {
+			return false, err
+		}
+	}
 	if c.cmd.op != nil {
 		if grouped, err = c.enter(); grouped || err != nil {
 			return grouped, err

@@ -6,6 +6,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/goodjobtech/candado/locks"
@@ -48,6 +49,7 @@ const (
 type framer struct {
 	maxBytes int // of a whole command
 	maxArgs  int
+	stranger bool // the client has not authenticated, and may send little
 
 	pos     int    // the command's bytes up to here are understood
 	scanned int    // there is no line end before this
@@ -123,6 +125,8 @@ func (f *framer) count(buf []byte) (done bool, err error) {
 	}
 	count, ok := parseInt(line)
 	switch {
+	case ok && f.stranger && count > maxStrangerArgs && count <= math.MaxInt32:
+		return false, errStrangerCount
 	case !ok || count > redisMaxCount:
 		return false, errMultibulkLength
 	case count > int64(f.maxArgs):
@@ -153,6 +157,9 @@ func (f *framer) argument(buf []byte) (done bool, err error) {
 	size, ok := parseInt(line)
 	if !ok || size < 0 || size > redisMaxBulk {
 		return false, errBulkLength
+	}
+	if f.stranger && size > maxStrangerBulk {
+		return false, errStrangerBulk
 	}
 	end := f.pos + int(size) + len("\r\n")
 	switch {

@@ -51,6 +51,7 @@ type guard struct {
 	r, w   int
 	args   [][]byte  // where the arguments of the next go
 	broken error     // what is wrong with the bytes at r; the commands before are fine
+	authBy time.Time // when the client has to have authenticated; zero: it has, or need not
 	begun  time.Time // when the command at r began to arrive; zero if none has
 	hungUp bool
 	in     *hangup.Reader // of Conn
@@ -159,7 +160,11 @@ func (g *guard) fill() error {
 // late ends a connection whose client was waited for in vain.
 func (g *guard) late() {
 	if g.w == g.r {
-		g.opts.Exceeded(locks.QuotaIdleTime) // and says nothing, as Redis does: it would pass for a reply
+		quota := locks.QuotaIdleTime
+		if g.frames.stranger {
+			quota = locks.QuotaRequestTime
+		}
+		g.opts.Exceeded(quota) // and says nothing, as Redis does: it would pass for a reply
 		return
 	}
 	text := fmt.Sprintf("the command did not arrive within %v (%s)", g.opts.CommandTimeout, locks.QuotaRequestTime.Flag())
@@ -225,6 +230,9 @@ func (g *guard) await() {
 		deadline = g.begun.Add(g.opts.CommandTimeout)
 	case g.opts.IdleTimeout > 0:
 		deadline = time.Now().Add(g.opts.IdleTimeout)
+	}
+	if !g.authBy.IsZero() && !g.leaving && (deadline.IsZero() || g.authBy.Before(deadline)) {
+		deadline = g.authBy
 	}
 	g.arm(deadline)
 }

@@ -6,6 +6,7 @@ package proxy
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -160,6 +161,7 @@ func (c *call) scan() error {
 			return err
 		}
 	}
+	page.IDs = slices.DeleteFunc(page.IDs, func(id locks.ID) bool { return !c.readable(id) })
 	c.array(2)
 	c.bulk(strconv.FormatUint(page.Cursor, 10))
 	c.array(len(page.IDs))

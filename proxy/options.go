@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
+	users "github.com/goodjobtech/candado/locks/access"
 )
 
 const (
@@ -41,6 +42,14 @@ type Options struct {
 	// because of one: a connection, a command, or the wait for a client. It may be
 	// called from many goroutines at once and must not block.
 	Exceeded func(locks.Quota)
+
+	// Access says who may do what. A client then has CommandTimeout to authenticate.
+	// Default: everybody may do everything.
+	Access *users.Guard
+
+	// AuthFailed, if set, is called when a name and password were not let in: they were
+	// wrong, or, throttled, too many before them were. As Refused, it must not block.
+	AuthFailed func(throttled bool)
 
 	// MaxCommandBytes bounds one whole command as it is on the wire; a longer
 	// one ends its connection with an error. Default: 64 KiB. At least MinCommandBytes.
@@ -85,6 +94,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Exceeded == nil {
 		o.Exceeded = func(locks.Quota) {}
+	}
+	if o.AuthFailed == nil {
+		o.AuthFailed = func(bool) {}
 	}
 	o.MaxCommandBytes = max(cmp.Or(o.MaxCommandBytes, DefaultCommandBytes), MinCommandBytes)
 	o.MaxArguments = cmp.Or(o.MaxArguments, 1024)

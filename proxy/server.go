@@ -196,6 +196,9 @@ func (s *Server) enter(conn net.Conn) (sess *session, full bool) {
 	}
 	s.lastID++
 	sess = newSession(s.lastID, newGuard(conn, &s.opts, &s.buffers), s.opts.Now())
+	if s.opts.Access != nil {
+		sess.guard.setStranger(time.Now().Add(s.opts.CommandTimeout))
+	}
 	sess.leases = s.leases.Open(func(reason error) { s.lost(sess, reason) })
 	s.sessions[sess.id] = sess
 	return sess, false

@@ -31,6 +31,7 @@ type session struct {
 
 	leases *leases.Session // what the client acquired with SESSION
 
+	login    login
 	proto    int  // 2 or 3
 	replyOff bool // CLIENT REPLY OFF
 	skipNext bool // CLIENT REPLY SKIP
@@ -45,6 +46,7 @@ type session struct {
 // identity is what a client says of itself.
 type identity struct {
 	name, libName, libVer string
+	user                  string // that it has authenticated as
 	proto                 int
 }
 
@@ -61,6 +63,9 @@ func newSession(id int64, g *guard, now time.Time) *session {
 func (s *session) end() {
 	s.cancel()
 	s.leases.End()
+	if s.login.stop != nil {
+		s.login.stop()
+	}
 }
 
 // reset returns the session to the state of a new one. Its leases are released

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/goodjobtech/candado/locks"
+	users "github.com/goodjobtech/candado/locks/access"
 )
 
 // command describes one command, or one subcommand of a container.
@@ -15,6 +16,8 @@ type command struct {
 	arity      int    // arguments with the name; negative: at least so many
 	flags      []string
 	access     access // how it uses its first argument, a lock's ID
+	right      users.Right
+	open       bool // also to clients that have not authenticated: it has the flag no_auth
 	group      string
 	since      string
 	summary    string
@@ -115,6 +118,7 @@ func newCommandTable() commandTable {
 	var t commandTable
 	for _, group := range [][]command{lockCommands(), connectionCommands(), serverCommands()} {
 		for i := range group {
+			group[i].open = slices.Contains(group[i].flags, "no_auth")
 			t.all = append(t.all, &group[i])
 			t.enter(&group[i])
 		}

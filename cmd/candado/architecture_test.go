@@ -14,11 +14,12 @@ const module = "github.com/goodjobtech/candado/"
 // them, and each library has one package that may import it.
 func TestDependenciesPointTheRightWay(t *testing.T) {
 	mayImport := map[string][]string{
-		"cmd/candado":     {"proxy", "httpapi", "httpapi/metrics", "locks", "locks/memory", "locks/quota", "locks/upstream"},
-		"proxy":           {"locks", "locks/hangup", "locks/session"},
-		"httpapi":         {"locks", "locks/hangup", "httpapi/metrics"},
+		"cmd/candado":     {"proxy", "httpapi", "httpapi/metrics", "locks", "locks/access", "locks/memory", "locks/quota", "locks/upstream"},
+		"proxy":           {"locks", "locks/access", "locks/hangup", "locks/session"},
+		"httpapi":         {"locks", "locks/access", "locks/hangup", "httpapi/metrics"},
 		"httpapi/metrics": {"locks"},
 		"locks":           {},
+		"locks/access":    {"locks"},
 		"locks/hangup":    {"locks"},
 		"locks/memory":    {"locks"},
 		"locks/quota":     {"locks"},
@@ -34,6 +35,8 @@ func TestDependenciesPointTheRightWay(t *testing.T) {
 		"github.com/prometheus/client_golang":        {"httpapi/metrics"},
 		"github.com/prometheus/common":               {"httpapi/metrics"},
 		"github.com/prometheus/client_model":         {"httpapi/metrics"},
+		"golang.org/x/crypto":                        {"locks/access"},
+		"golang.org/x/term":                          {"cmd/candado"},
 		"github.com/goodjobtech/candado/locks/upstr": {"cmd/candado"},
 	}
 	for name, allowed := range mayImport {
@@ -61,7 +64,7 @@ func TestDependenciesPointTheRightWay(t *testing.T) {
 func TestNoPackageIsOutsideTheArrows(t *testing.T) {
 	for _, path := range list(t, `{{join .Deps "\n"}}`, module+"cmd/candado") {
 		inside, ours := strings.CutPrefix(path, module)
-		known := []string{"proxy", "httpapi", "httpapi/metrics", "locks", "locks/hangup", "locks/memory", "locks/quota", "locks/session", "locks/upstream", "locks/upstream/script"}
+		known := []string{"proxy", "httpapi", "httpapi/metrics", "locks", "locks/access", "locks/hangup", "locks/memory", "locks/quota", "locks/session", "locks/upstream", "locks/upstream/script"}
 		if ours && !slices.Contains(known, inside) {
 			t.Errorf("the binary holds the package %s, which no arrow allows", inside)
 		}

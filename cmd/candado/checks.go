@@ -42,6 +42,22 @@ func address(text string) (string, error) {
 	return text, nil
 }
 
+// password takes any text but none: who meant to set one and has none must hear of it.
+func password(text string) (secret, error) {
+	if text == "" {
+		return "", errEmpty
+	}
+	return secret(text), nil
+}
+
+// path takes any text but none, for the same reason.
+func path(text string) (string, error) {
+	if text == "" {
+		return "", errEmpty
+	}
+	return text, nil
+}
+
 // upstreamURL takes a URL that the upstream engine may know. Its errors show
 // nothing of the URL but what stands before "://": a password could be anywhere
 // behind, and even net/url's errors would quote it.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"slices"
 	"syscall"
@@ -56,7 +57,7 @@ func (p program) rootCommand() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { writeHelp(p.stdout, cmd) })
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagMistake(err)} })
-	root.AddCommand(serve, healthcheck, version)
+	root.AddCommand(serve, healthcheck, p.passwdCommand(), version)
 	root.SetHelpCommand(help)
 	return root
 }
@@ -66,6 +67,8 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
 		return nil
+	case cmd.Flags().Changed("password"): // of which the argument may be the rest
+		return usageError{errors.New("there is an argument too many (a password with blanks needs quotes)")}
 	case cmd.HasParent():
 		return usageError{fmt.Errorf("%s takes no argument, but got %q", cmd.CommandPath(), args[0])}
 	default:
@@ -108,9 +111,12 @@ func (p program) serve(cmd *cobra.Command, _ []string) error {
 	// Before anything is open: a signal that comes early must drain as well.
 	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(p.signals)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 
 	log := config.logger(p.stderr)
-	m := &Main{Config: config, Version: buildVersion(), Log: log, Notify: notifier(p.lookupEnv, log)}
+	m := &Main{Config: config, Version: buildVersion(), Log: log, Notify: notifier(p.lookupEnv, log), Reload: hangups}
 	if err := m.Open(); err != nil {
 		return err
 	}

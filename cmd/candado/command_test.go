@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func run(t *testing.T, vars map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	p := program{lookupEnv: environment(vars), stdout: &out, stderr: &err, signals: make(chan os.Signal, 2)}
+	p := program{lookupEnv: environment(vars), stdin: strings.NewReader(""), stdout: &out, stderr: &err, signals: make(chan os.Signal, 2)}
 	code = p.run(args)
 	return code, out.String(), err.String()
 }
@@ -28,6 +28,7 @@ func TestHelpIsAsGolden(t *testing.T) {
 		"help.golden":             {"help"},
 		"help-serve.golden":       {"help", "serve"},
 		"help-healthcheck.golden": {"healthcheck", "--help"},
+		"help-passwd.golden":      {"help", "passwd"},
 	} {
 		code, got, stderr := run(t, nil, args...)
 		if code != exitOK || stderr != "" {

@@ -18,6 +18,12 @@ type Config struct {
 	Listen string // host:port
 	HTTP   string // host:port; empty: no HTTP listener
 
+	Password      secret
+	PasswordFile  string
+	UsersFile     string
+	Insecure      bool
+	PublicMetrics bool
+
 	Upstream        string // URL; empty: the embedded engine
 	Prefix          string
 	UpstreamTimeout time.Duration
@@ -56,12 +62,17 @@ func load(all []setting, flags *pflag.FlagSet, lookupEnv func(string) (string, b
 	var c Config
 	labels := map[string]string{}
 	for _, s := range all {
-		text, label := s.deflt, "--"+s.name
+		text, label, given := s.deflt, "--"+s.name, s.deflt != ""
 		if v, set := lookupEnv(s.env()); set {
+			given = true
 			text, label = v, fmt.Sprintf("--%s (from %s)", s.name, s.env())
 		}
 		if f := flags.Lookup(s.name); f != nil && f.Changed {
+			given = true
 			text, label = f.Value.String(), "--"+s.name
+		}
+		if !given {
+			continue
 		}
 		if err := s.store(&c, text); err != nil {
 			return Config{}, usageError{fmt.Errorf("%s %w", label, err)}
@@ -71,6 +82,9 @@ func load(all []setting, flags *pflag.FlagSet, lookupEnv func(string) (string, b
 	if l := c.Limits; l.DefaultTTL > l.MaxTTL {
 		return Config{}, usageError{fmt.Errorf("%s %s is above %s %s", labels["default-ttl"],
 			shortDuration(l.DefaultTTL), labels["max-ttl"], shortDuration(l.MaxTTL))}
+	}
+	if c.Password != "" && c.PasswordFile != "" {
+		return Config{}, usageError{fmt.Errorf("%s and %s are both set, but there is one password", labels["password"], labels["password-file"])}
 	}
 	return c, nil
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // writeHelp prints what a command is for, the commands below it, and the
@@ -46,6 +48,19 @@ func writeSettings(w io.Writer, cmd *cobra.Command) {
 		heading = ""
 		fmt.Fprintf(w, "  %-30s %s\n      %s%s\n", strings.TrimSpace("--"+s.name+" "+s.arg), s.env(), s.help, defaultNote(s))
 	}
+	writeFlags(w, cmd)
+}
+
+// writeFlags prints the flags that are no settings: those of a single command.
+func writeFlags(w io.Writer, cmd *cobra.Command) {
+	heading := "\nFlags:\n"
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Name == "help" || slices.ContainsFunc(settings(), func(s setting) bool { return s.name == f.Name }) {
+			return
+		}
+		fmt.Fprintf(w, "%s  --%s\n      %s Default: %s\n", heading, f.Name, f.Usage, f.DefValue)
+		heading = ""
+	})
 }
 
 func defaultNote(s setting) string {

@@ -22,6 +22,7 @@ const (
 func main() {
 	p := program{
 		lookupEnv: os.LookupEnv,
+		stdin:     os.Stdin,
 		stdout:    os.Stdout,
 		stderr:    os.Stderr,
 		signals:   make(chan os.Signal, 2),
@@ -33,6 +34,7 @@ func main() {
 // global state.
 type program struct {
 	lookupEnv      func(string) (string, bool)
+	stdin          io.Reader
 	stdout, stderr io.Writer
 
 	// signals brings the wish to stop. Buffered for two: the second one, sent

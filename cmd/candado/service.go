@@ -13,6 +13,7 @@ import (
 	"github.com/goodjobtech/candado/httpapi"
 	"github.com/goodjobtech/candado/httpapi/metrics"
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/access"
 	"github.com/goodjobtech/candado/locks/memory"
 	"github.com/goodjobtech/candado/locks/quota"
 	"github.com/goodjobtech/candado/locks/upstream"
@@ -34,7 +35,12 @@ type Main struct {
 	// Default: nobody is told.
 	Notify func(state string)
 
+	// Reload brings the wish that files are read again. Default: they are not.
+	Reload <-chan os.Signal
+
 	engine  locks.Engine
+	guard   *access.Guard // nil: everybody may do everything
+	meters  *metrics.Metrics
 	fronts  []front
 	failed  chan error // brings the error of a front end that ended by itself
 	serving sync.WaitGroup
@@ -62,11 +68,18 @@ type server interface {
 
 // Open binds every listener and starts serving. If one can't be bound, it gives
 // back what it had opened and returns why; a usageError if the upstream's URL
-// or prefix is at fault. An upstream that is down is no error; one that is unsafe
+// or prefix, or who may come in, is at fault. An upstream that is down is no error; one that is unsafe
 // is, if the configuration is strict.
 func (m *Main) Open() error {
 	if m.Log == nil {
 		m.Log = slog.New(slog.DiscardHandler)
+	}
+	users, err := m.Config.users(m.Log)
+	if err != nil {
+		return usageError{err}
+	}
+	if users != nil {
+		m.guard = access.NewGuard(users)
 	}
 	engine, err := m.openEngine()
 	if err != nil {
@@ -81,6 +94,12 @@ func (m *Main) Open() error {
 		if web, err = listen("--http", m.Config.HTTP); err != nil {
 			return errors.Join(err, resp.Close(), engine.Close())
 		}
+	}
+	if err := m.Config.checkExposure(resp, web); err != nil {
+		if web != nil {
+			err = errors.Join(err, web.Close())
+		}
+		return errors.Join(err, resp.Close(), engine.Close())
 	}
 	m.assemble(engine, resp, web)
 	m.start()
@@ -121,7 +140,7 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 		measureSafety(meters, remote)
 	}
 	waiting := quota.NewWaiting(engine, locks.QuotaWaiting, m.Config.Quotas.Waiting)
-	m.engine = meters.Instrument(waiting)
+	m.engine, m.meters = meters.Instrument(waiting), meters
 	redis := proxy.New(proxy.Options{
 		Engine:     m.engine,
 		Limits:     m.Config.Limits,
@@ -129,6 +148,8 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 		EngineName: name,
 		Log:        m.Log,
 		Refused:    func(code string) { meters.Refused("resp", code) },
+		Access:     m.guard,
+		AuthFailed: func(throttled bool) { meters.AuthFailed("resp", throttled) },
 		Exceeded:   meters.Exceeded,
 
 		MaxConnections:   m.Config.Quotas.Connections,
@@ -147,6 +168,9 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 			Metrics: meters,
 			Log:     m.Log,
 
+			Access:        m.guard,
+			PublicMetrics: m.Config.PublicMetrics,
+
 			MaxConns:       m.Config.Quotas.Connections,
 			MaxHeaderBytes: m.Config.Quotas.HeaderBytes,
 			ReadTimeout:    m.Config.Quotas.RequestTimeout,
@@ -156,6 +180,9 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 	}
 	for _, f := range m.fronts {
 		meters.Connections(f.name, f.server.Connections)
+		if m.guard != nil {
+			meters.Access(f.name)
+		}
 	}
 	m.measureQuotas(meters, engine, waiting, webWaiting)
 }
@@ -198,6 +225,7 @@ func (m *Main) start() {
 // the wait for running commands: then it returns at once, with an error, and
 // the process is expected to end.
 func (m *Main) Run(stop <-chan os.Signal) error {
+	defer m.reloadOn(m.Reload)()
 	m.tell(notifyReady)
 	var failure error
 	select {

@@ -30,7 +30,6 @@ const password = "the password of clients"
 // awaited are metrics that candado is about to have, with one series of each. DELETE
 // each as it lands: then the test finds it in what candado shows.
 const awaited = `
-candado_auth_failures_total{protocol="resp"} 0
 candado_tls_certificate_expiry_timestamp_seconds{certificate="listeners"} 2.1e9
 `
 

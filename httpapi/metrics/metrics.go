@@ -33,6 +33,8 @@ type Metrics struct {
 	upstream   prometheus.Counter
 	refused    *prometheus.CounterVec
 
+	authFailed, authThrottled, usersRead *prometheus.CounterVec
+
 	connections *gauges
 	held        *gauges
 	unsafe      *gauges
@@ -64,6 +66,18 @@ func New(b Build) *Metrics {
 			Name: "candado_listener_refusals_total",
 			Help: "Replies that were errors, by listener and error code or HTTP status.",
 		}, []string{"listener", "code"}),
+		authFailed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "candado_auth_failures_total",
+			Help: "Names and passwords that were wrong.",
+		}, []string{"protocol"}),
+		authThrottled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "candado_auth_throttled_total",
+			Help: "Names and passwords that were not looked at, because too many wrong ones had come from the same address.",
+		}, []string{"protocol"}),
+		usersRead: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "candado_auth_reloads_total",
+			Help: "How often users and passwords were read again, by result: ok, or failed (those before are in force).",
+		}, []string{"result"}),
 		connections: newGauges("candado_listener_connections", "Client connections that are open.", "listener"),
 		held:        newGauges("candado_engine_held_locks", "Locks that are held.", ""),
 		unsafe:      newGauges("candado_upstream_unsafe", "Whether the upstream is unsafe for locks, by reason: 1 or 0, and nothing if that is not known.", "reason"),
@@ -78,7 +92,7 @@ func New(b Build) *Metrics {
 	// The collectors are all different and the registry is new: nothing that a
 	// caller does can make this registration fail.
 	m.registry.MustRegister(m.operations, m.seconds, m.upstream, m.refused, m.connections, m.held, m.unsafe, build,
-		m.quotas.limit, m.quotas.used, m.quotas.refused,
+		m.authFailed, m.authThrottled, m.usersRead, m.quotas.limit, m.quotas.used, m.quotas.refused,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -108,6 +122,36 @@ func (m *Metrics) Unsafe(reason string, fn func() int) { m.unsafe.set(reason, fn
 // first word of a RESP error. What is not known counts as "other".
 func (m *Metrics) Refused(listener, code string) {
 	m.refused.WithLabelValues(knownListener(listener), knownCode(code)).Inc()
+}
+
+// AuthFailed counts a name and password that were refused on a listener ("resp" or
+// "http"): they were wrong, or, throttled, not looked at.
+func (m *Metrics) AuthFailed(listener string, throttled bool) {
+	if throttled {
+		m.authThrottled.WithLabelValues(knownListener(listener)).Inc()
+		return
+	}
+	m.authFailed.WithLabelValues(knownListener(listener)).Inc()
+}
+
+// Access makes the metrics of authentication appear, all zero: for a candado that
+// authenticates. listeners are "resp" and "http", or one of them.
+func (m *Metrics) Access(listeners ...string) {
+	for _, l := range listeners {
+		m.authFailed.WithLabelValues(knownListener(l))
+		m.authThrottled.WithLabelValues(knownListener(l))
+	}
+	m.usersRead.WithLabelValues("ok")
+	m.usersRead.WithLabelValues("failed")
+}
+
+// UsersRead counts that users and passwords were read again, or could not be.
+func (m *Metrics) UsersRead(ok bool) {
+	result := "failed"
+	if ok {
+		result = "ok"
+	}
+	m.usersRead.WithLabelValues(result).Inc()
 }
 
 // WriteText writes all metrics in Prometheus' text format, version 0.0.4. It

@@ -11,24 +11,27 @@ import (
 // passOnTime bounds the release of a lease whose client is gone.
 const passOnTime = 5 * time.Second
 
-// Acquire calls acquire for a client that is watched meanwhile. The context that
-// acquire gets ends when the client is gone, and with stopping; in the latter case
-// locks.ErrShutdown is returned if nothing was granted. If the client is gone, the
-// lease is what it was granted in the very last moment, if it was.
-func Acquire(ctx, stopping context.Context, watch func(gone func()) (stop func() bool),
-	acquire func(context.Context) (locks.Lease, error)) (lease locks.Lease, gone bool, err error) {
+// While calls do for a client that is watched meanwhile, and reports whether the client
+// is gone. The context that do gets ends when it is, and with stopping.
+func While(ctx, stopping context.Context, watch func(gone func()) (stop func() bool), do func(context.Context)) (gone bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(stopping, cancel)()
 	stop := watch(cancel)
-	lease, err = acquire(ctx)
-	switch {
-	case stop():
-		return lease, true, err
-	case errors.Is(err, locks.ErrUnavailable) && stopping.Err() != nil:
+	do(ctx)
+	return stop()
+}
+
+// Acquire calls acquire for a client that is watched meanwhile, as While does. With
+// stopping, locks.ErrShutdown is returned if nothing was granted. If the client is gone,
+// the lease is what it was granted in the very last moment, if it was.
+func Acquire(ctx, stopping context.Context, watch func(gone func()) (stop func() bool),
+	acquire func(context.Context) (locks.Lease, error)) (lease locks.Lease, gone bool, err error) {
+	gone = While(ctx, stopping, watch, func(ctx context.Context) { lease, err = acquire(ctx) })
+	if !gone && errors.Is(err, locks.ErrUnavailable) && stopping.Err() != nil {
 		return locks.Lease{}, false, locks.ErrShutdown
 	}
-	return lease, false, err
+	return lease, gone, err
 }
 
 // PassOn gives back a lease whose client has left, if there is one (its Token is not

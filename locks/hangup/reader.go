@@ -43,6 +43,10 @@ type Reader struct {
 // behind what it sent.
 func NewReader(conn net.Conn, limit int) *Reader { return &Reader{conn: conn, max: limit} }
 
+// Limit changes how many bytes are read ahead. It must not be called between Watch and
+// its stop.
+func (r *Reader) Limit(limit int) { r.max = limit }
+
 // Read returns what was read ahead; once all of it is taken, what ended the
 // reading, or else what conn's Read does.
 func (r *Reader) Read(p []byte) (int, error) {
