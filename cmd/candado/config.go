@@ -24,6 +24,9 @@ type Config struct {
 	UpstreamBatch   int
 	StrictUpstream  bool
 
+	TLS                  TLS
+	UpstreamPasswordFile string
+
 	Limits       locks.Limits
 	MaxWaiters   int
 	Quotas       Quotas
@@ -72,7 +75,7 @@ func load(all []setting, flags *pflag.FlagSet, lookupEnv func(string) (string, b
 		return Config{}, usageError{fmt.Errorf("%s %s is above %s %s", labels["default-ttl"],
 			shortDuration(l.DefaultTTL), labels["max-ttl"], shortDuration(l.MaxTTL))}
 	}
-	return c, nil
+	return c, c.consistent(func(name string) string { return labels[name] })
 }
 
 // engineName returns what logs, metrics and INFO call the engine.
