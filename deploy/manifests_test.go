@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,10 +20,6 @@ import (
 // This file runs what the manifests say, without a cluster: Redis by the command and
 // the configuration of its StatefulSet, candado by the environment of each set.
 // That Kubernetes and Knative take the manifests is tested in the module validate.
-
-// awaited are settings that the manifests name and candado is about to have. DELETE
-// each as it lands: then the tests give it to the program.
-var awaited = []string{"CANDADO_UPSTREAM_PASSWORD_FILE"}
 
 // manifests are the files that are applied.
 func manifests(t *testing.T) []string {
@@ -232,7 +227,6 @@ func TestManifestsRun(t *testing.T) {
 			for name, value := range w.env() {
 				env = append(env, name+"="+s.inside(strings.Replace(value, "candado-redis:6379", redis, 1)))
 			}
-			env = withoutAwaited(env, s, redis)
 			resp, web := freeAddr(t), freeAddr(t)
 			env = append(env, "CANDADO_LISTEN="+resp, "CANDADO_HTTP="+web)
 			candado := start(t, run(t, env))
@@ -249,19 +243,6 @@ func TestManifestsRun(t *testing.T) {
 			}
 		})
 	}
-}
-
-// withoutAwaited leaves out what candado can't be told yet.
-func withoutAwaited(env []string, s secret, redis string) []string {
-	env = slices.DeleteFunc(env, func(e string) bool {
-		name, _, _ := strings.Cut(e, "=")
-		return slices.Contains(awaited, name)
-	})
-	if slices.Contains(awaited, "CANDADO_UPSTREAM_PASSWORD_FILE") {
-		u := url.URL{Scheme: "redis", User: url.UserPassword("candado", s.redisPassword), Host: redis}
-		env = append(env, "CANDADO_UPSTREAM="+u.String())
-	}
-	return env
 }
 
 // answers returns nil if a path answers 200.

@@ -69,7 +69,6 @@ func TestEverySettingThatIsNamedExists(t *testing.T) {
 	}
 	// Not where candado is the name of a Secret or of a user of Redis.
 	flagOfCandado := regexp.MustCompile(`(generic |user )?candado(?: serve)? --([a-z-]+)`)
-	variables = append(variables, awaited...)
 	for _, file := range append(manifests(t), "Dockerfile", "README.md", "candado.env", "candado.service", "compose.yaml") {
 		text := read(t, file)
 		for _, name := range someSetting.FindAllString(text, -1) {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -38,6 +39,7 @@ const maxAhead = 64 << 10
 type registry struct {
 	max      int
 	exceeded func(locks.Quota)
+	failed   func(*conn, error) // told of each handshake that fails
 	draining atomic.Bool
 	sending  atomic.Int64  // bytes of large pages
 	empty    chan struct{} // closed when draining and no connection is left
@@ -47,7 +49,7 @@ type registry struct {
 }
 
 func newRegistry(limit int, exceeded func(locks.Quota)) *registry {
-	return &registry{max: limit, exceeded: exceeded, empty: make(chan struct{}), conns: make(map[*conn]struct{})}
+	return &registry{max: limit, exceeded: exceeded, failed: func(*conn, error) {}, empty: make(chan struct{}), conns: make(map[*conn]struct{})}
 }
 
 // What add makes of a new connection.
@@ -62,6 +64,7 @@ const (
 // add takes a new connection in, if there is room for it.
 func (r *registry) add(nc net.Conn) (*conn, admission) {
 	c := &conn{Conn: nc, registry: r, in: hangup.NewReader(nc, maxAhead)}
+	c.secure, _ = nc.(*tls.Conn)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// Draining is looked at under the mutex: were it set after the look and
@@ -134,7 +137,7 @@ func (r *registry) closeAll() int {
 	}
 	r.mu.Unlock()
 	for _, c := range left {
-		_ = c.Close()
+		_ = c.abort()
 	}
 	return len(left)
 }
@@ -151,12 +154,14 @@ func (r *registry) count() int {
 type conn struct {
 	net.Conn
 	registry *registry
+	secure   *tls.Conn      // Conn; nil without TLS
 	in       *hangup.Reader // of Conn
 	serving  atomic.Bool    // while a request is being answered
 	ended    atomic.Bool
 
 	// Of the goroutine that serves the connection.
 	user             string // who the latest request was authenticated as; empty: nobody
+	shaken           bool   // whether the handshake of TLS is made
 	spoken           bool   // whether the client has sent a byte
 	large            int64  // bytes of the large page that is being sent
 	idle             bool   // whether it has all its replies, and has begun no further request
@@ -199,7 +204,13 @@ func (c *conn) tellReading() error {
 
 // Write writes as net.Conn does.
 func (c *conn) Write(p []byte) (n int, err error) {
-	if c.writing.late() {
+	if c.unready() { // only who is turned away is written to before anything is read
+		if err := c.shakeHands(); err != nil {
+			return 0, err
+		}
+	}
+	// TLS never writes again after a write that timed out: it has to be told each deadline.
+	if c.writing.late() || c.secure != nil && c.writing.stale() {
 		err = c.Conn.SetWriteDeadline(c.writing.tell())
 	}
 	if err == nil {
@@ -226,6 +237,9 @@ func (c *conn) Write(p []byte) (n int, err error) {
 // reply. To a client that has asked nothing, a reply would pass for the answer
 // to its first request.
 func (c *conn) Read(p []byte) (n int, err error) {
+	if c.unready() && c.shakeHands() != nil {
+		return 0, net.ErrClosed
+	}
 	if c.reading.late() {
 		err = c.tellReading()
 	}

@@ -10,8 +10,6 @@ import (
 // each request, and each would change a timer, though hardly any call lasts. So
 // the connection is told of one only if it would time out later than that, or when
 // it has timed out too early: once in a few seconds.
-//
-// TLS would have to come above: below, it would not survive a write that timed out.
 type deadline struct {
 	due  time.Time // zero: never
 	told time.Time // what the connection goes by
@@ -22,9 +20,12 @@ func (d *deadline) late() bool {
 	return !d.due.IsZero() && (d.told.IsZero() || d.due.Before(d.told))
 }
 
+// stale reports whether the connection would time out at another time than is due.
+func (d *deadline) stale() bool { return !d.told.Equal(d.due) }
+
 // early reports whether err is that the connection has timed out before it is due.
 func (d *deadline) early(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) && !d.told.Equal(d.due)
+	return errors.Is(err, os.ErrDeadlineExceeded) && d.stale()
 }
 
 // tell returns what the connection is to be told.

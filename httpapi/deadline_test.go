@@ -3,21 +3,30 @@ package httpapi
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"io"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
+// withAndWithoutTLS returns a listener of each kind.
+func withAndWithoutTLS(t *testing.T) []*pipes {
+	plain, secure := newPipes(), newPipes()
+	secure.tls = &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}
+	return []*pipes{plain, secure}
+}
+
 // ofOneClient runs a test of one connection in virtual time, however long it
-// takes.
+// takes, without and with TLS.
 func ofOneClient(t *testing.T, test func(t *testing.T, c *client)) {
-	p := newPipes()
-	virtually(t, Options{Engine: agreeable()}, p, func(t *testing.T, _ *Server) {
-		c := p.dial(t)
-		_ = c.SetDeadline(time.Now().Add(time.Hour))
-		test(t, c)
-	})
+	for _, p := range withAndWithoutTLS(t) {
+		virtually(t, Options{Engine: agreeable()}, p, func(t *testing.T, _ *Server) {
+			c := p.dial(t)
+			_ = c.SetDeadline(time.Now().Add(time.Hour))
+			test(t, c)
+		})
+	}
 }
 
 func mustTake(t *testing.T, want time.Duration, what func()) {
@@ -85,25 +94,32 @@ func TestReplyMayBeTakenInPartsAnyTimeBeforeItsDeadline(t *testing.T) {
 
 func TestReplyThatIsNotTakenTimesOutAfterOthers(t *testing.T) {
 	for _, pause := range pauses {
-		p := newPipes()
-		virtually(t, Options{Engine: agreeable()}, p, func(t *testing.T, s *Server) {
-			c := p.dial(t)
-			c.ask("GET", "/acquire/a")
-			time.Sleep(pause)
-			c.send(get)
-			time.Sleep(5*time.Second - 1)
-			synctest.Wait()
-			if n := s.Connections(); n != 1 {
-				t.Errorf("%d connections are left while the reply may be taken, after %v", n, pause)
-			}
-			time.Sleep(time.Nanosecond)
-			synctest.Wait()
-			if n := s.Connections(); n != 0 {
-				t.Errorf("%d connections are left, after %v", n, pause)
-			}
-		})
+		for _, p := range withAndWithoutTLS(t) {
+			virtually(t, Options{Engine: agreeable()}, p, func(t *testing.T, s *Server) {
+				c := p.dial(t)
+				c.ask("GET", "/acquire/a")
+				time.Sleep(pause)
+				c.send(get)
+				time.Sleep(5*time.Second - 1)
+				synctest.Wait()
+				if n := s.Connections(); n != 1 {
+					t.Errorf("%d connections are left while the reply may be taken, after %v", n, pause)
+				}
+				time.Sleep(time.Nanosecond)
+				if p.tls != nil {
+					time.Sleep(goodbyeTime)
+				}
+				synctest.Wait()
+				if n := s.Connections(); n != 0 {
+					t.Errorf("%d connections are left, after %v", n, pause)
+				}
+			})
+		}
 	}
 }
+
+// goodbyeTime is how long crypto/tls tries to tell the client that it closes.
+const goodbyeTime = 5 * time.Second
 
 func TestLeaveToSendABodyIsGivenAfterAPause(t *testing.T) {
 	ofOneClient(t, func(t *testing.T, c *client) {

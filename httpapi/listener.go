@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -115,18 +114,10 @@ func turnAway(c *conn) {
 	_ = c.SetWriteDeadline(now.Add(turnAwayTime))
 	_ = c.SetReadDeadline(now.Add(turnAwayTime))
 
-	body := (&outcome{text: (&locks.QuotaError{Quota: locks.QuotaHTTPConnections}).Error()}).appendTo(nil)
-	if _, err := c.Write(append([]byte("HTTP/1.1 503 Service Unavailable\r\n"+
-		"Content-Type: application/json\r\n"+
-		"Cache-Control: no-store\r\n"+
-		"X-Content-Type-Options: nosniff\r\n"+
-		"Connection: close\r\n"+
-		"Content-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"), body...)); err != nil {
+	if _, err := c.Write(farewell(fasthttp.StatusServiceUnavailable, (&locks.QuotaError{Quota: locks.QuotaHTTPConnections}).Error())); err != nil {
 		return
 	}
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
-	}
+	shut(c.Conn)
 	_, _ = io.Copy(io.Discard, io.LimitReader(c, DefaultHeaderBytes))
 }
 

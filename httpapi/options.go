@@ -37,7 +37,7 @@ type Options struct {
 	Access        *access.Guard
 	PublicMetrics bool // /metrics is for everybody; default: for users who may read
 
-	ReadTimeout  time.Duration // for a whole request to arrive; default 10 s
+	ReadTimeout  time.Duration // for a whole request to arrive, the first one with the handshake of TLS; default 10 s
 	WriteTimeout time.Duration // for a reply to be taken; default 5 s
 	IdleTimeout  time.Duration // between two requests of a connection; default 30 s
 	MaxConns     int           // connections above it get 503; default 10 000

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 	"testing"
@@ -10,9 +11,10 @@ import (
 )
 
 // pipes is a listener whose connections are pipes, which virtual time needs.
-// errs, if any, are what its first Accepts end in.
+// errs, if any, are what its first Accepts end in; tls, if set, is how they are secured.
 type pipes struct {
 	errs   []error
+	tls    *tls.Config
 	conns  chan net.Conn
 	once   sync.Once
 	closed chan struct{}
@@ -35,6 +37,9 @@ func (p *pipes) Accept() (net.Conn, error) {
 	}
 	select {
 	case c := <-p.conns:
+		if p.tls != nil {
+			c = tls.Server(c, p.tls)
+		}
 		return c, nil
 	case <-p.closed:
 		return nil, net.ErrClosed
@@ -49,9 +54,18 @@ func (p *pipes) Close() error {
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "unix"} }
 
 func (p *pipes) dial(t testing.TB) *client {
+	client := p.plain()
+	if p.tls != nil {
+		client = tls.Client(client, &tls.Config{InsecureSkipVerify: true})
+	}
+	return newClient(t, client)
+}
+
+// plain returns a connection on which nothing was said yet.
+func (p *pipes) plain() net.Conn {
 	client, server := net.Pipe()
 	p.conns <- server
-	return newClient(t, client)
+	return client
 }
 
 // virtually runs a test of a server in virtual time.

@@ -41,6 +41,7 @@ func New(o Options) *Server {
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.waiting, s.endWaits = context.WithCancel(context.Background())
 	s.conns = newRegistry(s.options.MaxConns, s.exceeded)
+	s.conns.failed = s.handshakeFailed
 	s.http = &fasthttp.Server{
 		Handler:      s.handle,
 		ErrorHandler: s.unreadable,

@@ -34,6 +34,12 @@ const (
 	errQuotes           protocolError = "unbalanced quotes in request"
 )
 
+// What a client sends first that takes this port for one with TLS, and candado's word on it.
+const (
+	tlsHandshake               = 0x16
+	errTLS       protocolError = "this port does not speak TLS"
+)
+
 const (
 	maxHeader = 24 // bytes of "*<count>\r\n" or "$<length>\r\n": far above what any valid number needs
 
@@ -94,6 +100,9 @@ func (f *framer) tooLarge() error {
 }
 
 func (f *framer) inline(buf []byte) (int, error) {
+	if buf[0] == tlsHandshake {
+		return 0, errTLS // rather than to wait for the end of a line
+	}
 	end := f.lineEnd(buf, len(buf))
 	if end > f.maxBytes || end == 0 && len(buf) > f.maxBytes {
 		return 0, overError{"too big inline request", locks.QuotaCommandBytes} // in Redis's words

@@ -4,6 +4,7 @@ package proxy
 // through, and puts a deadline on whatever waits for the client.
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,7 @@ const (
 // the goroutine that serves it; those may be called from any.
 type guard struct {
 	net.Conn
+	socket net.Conn // under TLS; else Conn
 	opts   *Options
 	sess   *session // whose connection this is
 	closed func()   // called at each Close
@@ -58,7 +60,8 @@ type guard struct {
 
 	buffers *sync.Pool // of *[readBuffer]byte, shared by all connections
 
-	writeBy time.Time // the write deadline in force
+	unshaken *tls.Conn // Conn, until the handshake; nil without TLS
+	writeBy  time.Time // the write deadline in force
 
 	mu      sync.Mutex
 	armed   time.Time // the read deadline in force
@@ -68,8 +71,9 @@ type guard struct {
 }
 
 func newGuard(conn net.Conn, opts *Options, buffers *sync.Pool) *guard {
-	return &guard{
+	g := &guard{
 		Conn:    conn,
+		socket:  socketOf(conn),
 		opts:    opts,
 		buffers: buffers,
 		closed:  func() {},
@@ -77,6 +81,8 @@ func newGuard(conn net.Conn, opts *Options, buffers *sync.Pool) *guard {
 		in:      hangup.NewReader(conn, maxAhead),
 		frames:  framer{maxBytes: opts.MaxCommandBytes, maxArgs: opts.MaxArguments},
 	}
+	g.unshaken, _ = conn.(*tls.Conn)
+	return g
 }
 
 // more waits for more bytes, or ends the connection. It is called when all whole commands
@@ -137,6 +143,11 @@ func (g *guard) frame() []byte {
 
 // fill waits for more bytes. Nothing points into the buffer any more.
 func (g *guard) fill() error {
+	if g.unshaken != nil {
+		if err := g.shakeHands(g.unshaken); err != nil {
+			return err
+		}
+	}
 	g.makeRoom()
 	g.await()
 	n, err := g.in.Read(g.buf[g.w:])
@@ -165,6 +176,9 @@ func (g *guard) late() {
 			quota = locks.QuotaRequestTime
 		}
 		g.opts.Exceeded(quota) // and says nothing, as Redis does: it would pass for a reply
+		if g.socket != g.Conn {
+			g.farewell() // TLS has a word for that
+		}
 		return
 	}
 	text := fmt.Sprintf("the command did not arrive within %v (%s)", g.opts.CommandTimeout, locks.QuotaRequestTime.Flag())
@@ -223,6 +237,8 @@ func (g *guard) await() {
 			g.leaveAt = time.Now().Add(farewellTime)
 		}
 		deadline = g.leaveAt
+	case g.unshaken != nil:
+		deadline = time.Now().Add(g.opts.CommandTimeout)
 	case g.w > g.r:
 		if g.begun.IsZero() {
 			g.begun = time.Now()
@@ -299,14 +315,19 @@ func (g *guard) refuse(err error) {
 // to the connection does not wait for that.
 func (g *guard) farewell() {
 	g.ending()
-	half, ok := g.Conn.(interface{ CloseWrite() error })
+	linger(g.Conn)
+}
+
+// linger shuts a connection for writing and reads to its end, within bounds.
+func linger(conn net.Conn) {
+	half, ok := conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = g.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = conn.SetReadDeadline(time.Now().Add(lingerTime))
 	scratch := make([]byte, readBuffer)
 	for drained := 0; drained < lingerBytes; {
-		n, err := g.Conn.Read(scratch)
+		n, err := conn.Read(scratch)
 		if err != nil {
 			return
 		}
@@ -337,5 +358,5 @@ func (g *guard) Write(b []byte) (int, error) {
 // Close closes the connection at once.
 func (g *guard) Close() error {
 	g.closed()
-	return g.Conn.Close()
+	return g.socket.Close()
 }

@@ -140,10 +140,17 @@ func TestSessionLeaseLastsAsLongAsTheConnection(t *testing.T) {
 func virtual(t *testing.T, opts Options, test func(srv *Server, dial func() *client)) {
 	t.Helper()
 	ln := newPipeListener()
+	virtualOn(t, ln, opts, func(srv *Server) {
+		test(srv, func() *client { return newClient(t, ln.dial()) })
+	})
+}
+
+func virtualOn(t *testing.T, ln net.Listener, opts Options, test func(srv *Server)) {
+	t.Helper()
 	srv := New(quiet(opts))
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
-	test(srv, func() *client { return newClient(t, ln.dial()) })
+	test(srv)
 	if err := srv.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}

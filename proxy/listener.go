@@ -51,10 +51,15 @@ func (s *Server) pause(d time.Duration) {
 	}
 }
 
-// turnAway closes a connection that is one too many.
+// turnAway closes a connection that is one too many. With TLS it says nothing, as
+// Redis: that would take a handshake, for which the client has to do its part.
 func (s *Server) turnAway(conn net.Conn) {
 	s.opts.Refused(errorCode(msgMaxClients))
 	s.opts.Exceeded(locks.QuotaRESPConnections)
+	if socket := socketOf(conn); socket != conn {
+		_ = socket.Close()
+		return
+	}
 	_ = conn.SetWriteDeadline(time.Now().Add(turnAwayTime))
 	_, _ = conn.Write([]byte("-" + msgMaxClients + "\r\n"))
 	_ = conn.Close()

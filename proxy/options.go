@@ -34,7 +34,7 @@ type Options struct {
 	Now func() time.Time // the clock of TIME, of INFO and of connections' ages; default: time.Now
 
 	// Refused, if set, is called with the code (the first word) of each error
-	// reply, such as "ERR" or "NOTOWNER". It may be called from many
+	// reply, such as "ERR" or "NOTOWNER", and with "TLS" for a handshake that failed. It may be called from many
 	// goroutines at once and must not block.
 	Refused func(code string)
 
@@ -68,7 +68,8 @@ type Options struct {
 	MaxSessionLeases int
 
 	// CommandTimeout is how long a command may take to arrive, from its first
-	// byte to its last; a later one ends its connection with an error. Default: 10 s.
+	// byte to its last; a later one ends its connection with an error.
+	// A handshake of TLS has as much. Default: 10 s.
 	CommandTimeout time.Duration
 
 	// IdleTimeout closes a connection on which no command has arrived for so

@@ -34,12 +34,10 @@ const (
 	othersRead    = fs.FileMode(0o004)
 )
 
-// authenticates reports whether a client has to prove who it is. Who else proves that,
-// as by a certificate, is to be said here.
-func (c Config) authenticates() bool { return c.named() }
-
-// named reports whether there are names or passwords.
-func (c Config) named() bool { return c.Password != "" || c.PasswordFile != "" || c.UsersFile != "" }
+// authenticates reports whether a client has to prove who it is: by a password, or a certificate.
+func (c Config) authenticates() bool {
+	return c.Password != "" || c.PasswordFile != "" || c.UsersFile != "" || c.TLS.ClientCA != ""
+}
 
 // users reads who may do what; nil if there are no names and passwords. A file that
 // others may read is only logged: where it is mounted, one can't always say who may.
@@ -121,7 +119,7 @@ func (c Config) checkExposure(resp, web net.Listener) error {
 	flags := []string{"--listen", "--http"}
 	for i, l := range []net.Listener{resp, web} {
 		if l != nil && !onLoopback(l.Addr()) {
-			return usageError{fmt.Errorf("%s would let everybody in who reaches %v: set CANDADO_PASSWORD (or --password, --password-file, --users-file), or --insecure if that is meant",
+			return usageError{fmt.Errorf("%s would let everybody in who reaches %v: set CANDADO_PASSWORD (or --password, --password-file, --users-file, --tls-client-ca), or --insecure if that is meant",
 				flags[i], l.Addr())}
 		}
 	}
@@ -153,11 +151,12 @@ func (m *Main) reloadOn(hangups <-chan os.Signal) (stop func()) {
 	return func() { close(done) }
 }
 
-// reload puts the users in force that the files have now. If they can't be read, those
-// before stay.
+// reload puts in force what the files have now: certificates, users and passwords. What
+// can't be read stays as it was.
 func (m *Main) reload() {
+	m.certs.reload()
 	if m.guard == nil {
-		m.Log.Info("there is nothing to read again: no users and no password are set")
+		m.Log.Info("there are no users to read again, and no password")
 		return
 	}
 	list, err := m.Config.users(m.Log)

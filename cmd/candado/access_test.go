@@ -175,7 +175,7 @@ func TestSIGHUPWithoutUsersEndsNothing(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "SIGHUP is noticed", func() bool { return strings.Contains(p.logged(), "nothing to read again") })
+	eventually(t, "SIGHUP is noticed", func() bool { return strings.Contains(p.logged(), "no users to read again") })
 	fmt.Fprint(conn, "PING\r\n")
 	if line, err := r.ReadString('\n'); err != nil || line != "+PONG\r\n" {
 		t.Errorf("got %q, %v", line, err)
@@ -205,7 +205,7 @@ func TestListeningWiderNeedsAPasswordOrInsecure(t *testing.T) {
 	}{
 		{"127.0.0.1", "::1", Config{}, ""},
 		{"127.8.9.1", "", Config{}, ""},
-		{"0.0.0.0", "127.0.0.1", Config{}, "--listen would let everybody in who reaches 0.0.0.0:6380: set CANDADO_PASSWORD (or --password, --password-file, --users-file), or --insecure if that is meant"},
+		{"0.0.0.0", "127.0.0.1", Config{}, "--listen would let everybody in who reaches 0.0.0.0:6380: set CANDADO_PASSWORD (or --password, --password-file, --users-file, --tls-client-ca), or --insecure if that is meant"},
 		{"::", "", Config{}, "--listen would"},
 		{"192.0.2.1", "", Config{}, "--listen would"},
 		{"::ffff:192.0.2.1", "", Config{}, "--listen would"},
@@ -214,6 +214,7 @@ func TestListeningWiderNeedsAPasswordOrInsecure(t *testing.T) {
 		{"::", "::", Config{Insecure: true}, ""},
 		{"::", "::", Config{Password: "x"}, ""},
 		{"::", "::", Config{PasswordFile: "x"}, ""},
+		{"::", "::", Config{TLS: TLS{ClientCA: "x"}}, ""},
 		{"::", "::", Config{UsersFile: "x"}, ""},
 	} {
 		err := test.config.checkExposure(bound(test.resp), bound(test.web))

@@ -124,6 +124,7 @@ func (p program) serve(cmd *cobra.Command, _ []string) error {
 }
 
 func healthcheckSettings() []setting {
-	all := settings()
-	return all[slices.IndexFunc(all, func(s setting) bool { return s.name == "http" }):][:1]
+	return slices.DeleteFunc(settings(), func(s setting) bool {
+		return !slices.Contains([]string{"http", "tls-cert", "tls-key"}, s.name)
+	})
 }

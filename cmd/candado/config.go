@@ -30,6 +30,9 @@ type Config struct {
 	UpstreamBatch   int
 	StrictUpstream  bool
 
+	TLS                  TLS
+	UpstreamPasswordFile string
+
 	Limits       locks.Limits
 	MaxWaiters   int
 	Quotas       Quotas
@@ -86,7 +89,7 @@ func load(all []setting, flags *pflag.FlagSet, lookupEnv func(string) (string, b
 	if c.Password != "" && c.PasswordFile != "" {
 		return Config{}, usageError{fmt.Errorf("%s and %s are both set, but there is one password", labels["password"], labels["password-file"])}
 	}
-	return c, nil
+	return c, c.consistent(func(name string) string { return labels[name] })
 }
 
 // engineName returns what logs, metrics and INFO call the engine.

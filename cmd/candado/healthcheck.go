@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -28,19 +29,28 @@ func (p program) healthcheck(cmd *cobra.Command, _ []string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), healthcheckTimeout)
 	defer cancel()
-	return askReady(ctx, dialable(config.HTTP))
+	var secure *tls.Config
+	if config.TLS.Cert != "" {
+		secure = healthcheckTLS(config.TLS)
+	}
+	return askReady(ctx, dialable(config.HTTP), secure)
 }
 
-// askReady returns nil if GET /readyz at addr answers 200 before ctx ends.
-func askReady(ctx context.Context, addr string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
+// askReady returns nil if GET /readyz at addr answers 200 before ctx ends. It asks
+// with TLS, if secure says how.
+func askReady(ctx context.Context, addr string, secure *tls.Config) error {
+	scheme := "http"
+	if secure != nil {
+		scheme = "https"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+addr+"/readyz", nil)
 	if err != nil {
 		return fmt.Errorf("asking %s: %w", addr, err)
 	}
 	// A transport of its own: no proxy from the environment between the two,
 	// and no connection that outlives the answer.
 	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: secure},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	resp, err := client.Do(req)

@@ -138,3 +138,41 @@ func TestReadmeListsEverySetting(t *testing.T) {
 		}
 	}
 }
+
+// TestReadmesTLSWorks runs what the section on TLS says, one command after the other.
+// A line that starts candado starts another one.
+func TestReadmesTLSWorks(t *testing.T) {
+	for _, program := range []string{"openssl", "redis-cli", "curl"} {
+		need(t, program)
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## TLS\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	t.Chdir(t.TempDir())
+	var m *Main
+	asked := 0
+	for _, b := range readmeBlock.FindAllStringSubmatch(section, -1) {
+		for command := range strings.Lines(strings.ReplaceAll(b[2], "\\\n", "")) {
+			args := strings.Fields(command)
+			switch {
+			case args[0] == "candado" && strings.Contains(command, "redis.example"): // to a Redis that there is not
+			case args[0] == "candado":
+				m = openMain(t, args[1:]...)
+			case m == nil || args[0] == "openssl":
+				output(t, "sh", "-c", command+" 2>&1")
+			default:
+				asked++
+				got := output(t, "sh", "-c", relocate(t, m, command)+" 2>&1")
+				if !strings.Contains(got, "PONG") && !strings.Contains(got, `"success":true`) {
+					t.Errorf("%s printed %s", command, got)
+				}
+			}
+		}
+	}
+	if asked != 4 {
+		t.Errorf("%d questions were asked", asked)
+	}
+}

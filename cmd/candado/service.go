@@ -38,6 +38,7 @@ type Main struct {
 	// Reload brings the wish that files are read again. Default: they are not.
 	Reload <-chan os.Signal
 
+	certs   certificates
 	engine  locks.Engine
 	guard   *access.Guard // nil: everybody may do everything
 	meters  *metrics.Metrics
@@ -67,8 +68,8 @@ type server interface {
 }
 
 // Open binds every listener and starts serving. If one can't be bound, it gives
-// back what it had opened and returns why; a usageError if the upstream's URL
-// or prefix, or who may come in, is at fault. An upstream that is down is no error; one that is unsafe
+// back what it had opened and returns why; a usageError if the upstream's URL, prefix or password,
+// a certificate, or who may come in, is at fault. An upstream that is down is no error; one that is unsafe
 // is, if the configuration is strict.
 func (m *Main) Open() error {
 	if m.Log == nil {
@@ -80,6 +81,9 @@ func (m *Main) Open() error {
 	}
 	if users != nil {
 		m.guard = access.NewGuard(users)
+	}
+	if m.certs, err = openCertificates(m.Config.TLS, m.Log); err != nil {
+		return err
 	}
 	engine, err := m.openEngine()
 	if err != nil {
@@ -110,8 +114,14 @@ func (m *Main) openEngine() (locks.Engine, error) {
 	if m.Config.Upstream == "" {
 		return memory.New(memory.Options{MaxWaiters: m.Config.MaxWaiters}), nil
 	}
+	password, err := upstreamPassword(m.Config.UpstreamPasswordFile, m.Log)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--upstream-password-file: %w", err)}
+	}
 	engine, err := upstream.Open(upstream.Options{
 		URL:        m.Config.Upstream,
+		TLS:        m.certs.client(),
+		Password:   password,
 		Prefix:     m.Config.Prefix,
 		Timeout:    m.Config.UpstreamTimeout,
 		MaxWaiters: m.Config.MaxWaiters,
@@ -159,10 +169,11 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 		IdleTimeout:      m.Config.Quotas.IdleTimeout,
 		WriteTimeout:     m.Config.Quotas.WriteTimeout,
 	})
+	m.certs.measure(meters)
 	webWaiting := quota.NewWaiting(redis.Engine(), locks.QuotaHTTPWaiting, m.Config.Quotas.HTTPWaiting)
-	m.fronts = []front{{"resp", resp, redis}}
+	m.fronts = []front{{"resp", m.certs.secured(resp), redis}}
 	if web != nil {
-		m.fronts = append(m.fronts, front{"http", web, httpapi.New(httpapi.Options{
+		m.fronts = append(m.fronts, front{"http", m.certs.secured(web), httpapi.New(httpapi.Options{
 			Engine:  webWaiting,
 			Limits:  m.Config.Limits,
 			Metrics: meters,
@@ -206,7 +217,7 @@ func (m *Main) start() {
 	m.failed = make(chan error, len(m.fronts))
 	for _, f := range m.fronts {
 		m.Log.Info("listening", "protocol", f.name, "addr", f.listener.Addr().String(),
-			"engine", m.Config.engineName(), "version", m.Version)
+			"engine", m.Config.engineName(), "version", m.Version, "tls", m.Config.TLS.mode())
 		m.serving.Go(func() {
 			err := f.server.Serve(f.listener)
 			if err == nil {
@@ -215,6 +226,7 @@ func (m *Main) start() {
 			m.failed <- fmt.Errorf("serving %s on %s: %w", f.name, f.listener.Addr(), err)
 		})
 	}
+	m.certs.adviseHealthcheck(m.Config.TLS, m.Log)
 	if m.Config.Upstream != "" {
 		m.Log.Info("keeping locks upstream", "upstream", m.Config.upstreamPlace(), "prefix", m.Config.Prefix)
 	}

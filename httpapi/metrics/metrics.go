@@ -39,6 +39,7 @@ type Metrics struct {
 	held        *gauges
 	unsafe      *gauges
 	quotas      *quotaMetrics
+	expiry      *gauges
 }
 
 // New returns metrics that are all zero, besides those of the Go runtime and of
@@ -64,7 +65,7 @@ func New(b Build) *Metrics {
 		}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "candado_listener_refusals_total",
-			Help: "Replies that were errors, by listener and error code or HTTP status.",
+			Help: "Replies that were errors, by listener and error code or HTTP status; TLS: handshakes that failed.",
 		}, []string{"listener", "code"}),
 		authFailed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "candado_auth_failures_total",
@@ -82,6 +83,7 @@ func New(b Build) *Metrics {
 		held:        newGauges("candado_engine_held_locks", "Locks that are held.", ""),
 		unsafe:      newGauges("candado_upstream_unsafe", "Whether the upstream is unsafe for locks, by reason: 1 or 0, and nothing if that is not known.", "reason"),
 		quotas:      newQuotaMetrics(),
+		expiry:      newGauges("candado_tls_certificate_expiry_timestamp_seconds", "When a certificate in use expires, as a Unix time, by what it is for.", "certificate"),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "candado_build_info",
@@ -91,7 +93,7 @@ func New(b Build) *Metrics {
 	build.Set(1)
 	// The collectors are all different and the registry is new: nothing that a
 	// caller does can make this registration fail.
-	m.registry.MustRegister(m.operations, m.seconds, m.upstream, m.refused, m.connections, m.held, m.unsafe, build,
+	m.registry.MustRegister(m.operations, m.seconds, m.upstream, m.refused, m.connections, m.held, m.unsafe, m.expiry, build,
 		m.authFailed, m.authThrottled, m.usersRead, m.quotas.limit, m.quotas.used, m.quotas.refused,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -118,8 +120,15 @@ func (m *Metrics) Held(fn func() int) { m.held.set("", fn) }
 // any, there is no such metric.
 func (m *Metrics) Unsafe(reason string, fn func() int) { m.unsafe.set(reason, fn) }
 
+// CertificateExpiry has fn asked, at each scrape, when the certificate for that
+// ("listeners" or "upstream") expires, as a Unix time. Without any, there is no
+// such metric.
+func (m *Metrics) CertificateExpiry(certificate string, fn func() int) {
+	m.expiry.set(knownCertificate(certificate), fn)
+}
+
 // Refused counts a reply that is an error: its code is an HTTP status or the
-// first word of a RESP error. What is not known counts as "other".
+// first word of a RESP error, or TLS for a handshake that failed. What is not known counts as "other".
 func (m *Metrics) Refused(listener, code string) {
 	m.refused.WithLabelValues(knownListener(listener), knownCode(code)).Inc()
 }
@@ -177,10 +186,18 @@ func knownListener(listener string) string {
 	return other
 }
 
+func knownCertificate(certificate string) string {
+	switch certificate {
+	case "listeners", "upstream":
+		return certificate
+	}
+	return other
+}
+
 func knownCode(code string) string {
 	switch code {
 	case "400", "401", "403", "404", "405", "408", "409", "413", "414", "429", "431", "500", "503",
-		"ERR", "NOTOWNER", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO", "UNAVAILABLE", "BUSY", "SHUTDOWN":
+		"TLS", "ERR", "NOTOWNER", "NOAUTH", "WRONGPASS", "NOPERM", "NOPROTO", "UNAVAILABLE", "BUSY", "SHUTDOWN":
 		return code
 	}
 	return other

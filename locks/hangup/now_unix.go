@@ -5,21 +5,27 @@ package hangup
 import (
 	"errors"
 	"io"
+	"os"
 	"syscall"
+	"time"
 )
+
+// unwrapping is how long reading may take what arrived under TLS, if that is only a
+// part of what can be deciphered.
+const unwrapping = 50 * time.Millisecond
 
 // readNow reads what has arrived, and waits for nothing. A net.Conn can't be
 // asked for that: its Read either waits, or, once its deadline has passed, does
 // not look. Without it, a client whose end arrived just before the watch was
-// stopped would be taken to be there, and be made a holder. A connection that is
-// no plain socket, such as one of TLS, is not looked at.
+// stopped would be taken to be there, and be made a holder. A connection that has
+// no socket is not looked at.
 func (r *Reader) readNow() {
-	socket, ok := r.conn.(syscall.Conn)
-	if !ok {
+	raw, plain, ok := r.socket()
+	switch {
+	case !ok:
 		return
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
+	case !plain:
+		r.readThrough(raw)
 		return
 	}
 	for more := true; more && !r.left() && !r.full(); {
@@ -49,4 +55,43 @@ func (r *Reader) readSocket(fd int) (more bool) {
 		r.took(n, nil)
 	}
 	return true
+}
+
+// readThrough reads what has arrived on the socket by way of the TLS above, which
+// could not be asked while the deadline had passed. A client that sends nothing
+// costs one look at the socket.
+func (r *Reader) readThrough(raw syscall.RawConn) {
+	defer r.setDeadline(time.Time{})
+	for !r.left() && !r.full() && arrived(raw) {
+		r.setDeadline(time.Now().Add(unwrapping))
+		if r.readSome() {
+			return // what has arrived says nothing yet
+		}
+		// The rest of what TLS took from the socket: without waiting for more.
+		r.setDeadline(time.Unix(1, 0))
+		for !r.left() && !r.full() && !r.readSome() {
+		}
+	}
+}
+
+// readSome does one read, and reports whether the deadline ended it.
+func (r *Reader) readSome() (late bool) {
+	n, err := r.conn.Read(r.room())
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		r.took(n, nil)
+		return true
+	}
+	r.took(n, err)
+	return false
+}
+
+// arrived reports whether a read of the socket would not have to wait, whatever the
+// deadline.
+func arrived(raw syscall.RawConn) bool {
+	now := true // that it is closed would be read as well
+	_ = raw.Control(func(fd uintptr) {
+		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
+		now = !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR)
+	})
+	return now
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -103,6 +104,21 @@ func (r *Reader) Watch(gone func()) (stop func() bool) {
 		}
 		return r.left()
 	}
+}
+
+// socket returns the connection as the kernel knows it, be it under TLS, and whether
+// it is there; plain, whether nothing lies between.
+func (r *Reader) socket() (raw syscall.RawConn, plain, ok bool) {
+	conn, plain := r.conn, true
+	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn, plain = secure.NetConn(), false
+	}
+	known, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil, plain, false
+	}
+	raw, err := known.SyscallConn()
+	return raw, plain, err == nil
 }
 
 // setDeadline fails on a closed connection only, as the read will.

@@ -13,12 +13,8 @@ const tcpEstablished = 1
 // it, as the kernel knows, also behind bytes that nobody has read. An end that
 // is itself behind bytes which had no room is not known.
 func (r *Reader) closing() bool {
-	socket, ok := r.conn.(syscall.Conn)
+	raw, _, ok := r.socket()
 	if !ok {
-		return false
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
 		return false
 	}
 	closing := false

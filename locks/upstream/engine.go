@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,6 +36,15 @@ type Options struct {
 	Prefix  string        // of every key; default "candado:"
 	Timeout time.Duration // of an operation, all its re-sends included; default 2 s
 	Log     *slog.Logger  // default: nothing is logged
+
+	// TLS returns the configuration of one connection, for a URL with rediss://. It is
+	// called for each; the engine sets the server's name, which is the URL's. Default:
+	// the system's authorities are trusted, and no certificate is shown.
+	TLS func() *tls.Config
+
+	// Password returns the server's password, if it is not in the URL; a user's name
+	// is. It is called for each connection, and may fail: then that can't be made.
+	Password func() (string, error)
 
 	// MaxWaiters is how many requests may wait for one lock. 0:
 	// locks.DefaultMaxWaiters.
@@ -162,6 +172,9 @@ func clientOptions(o Options) (*redis.Options, error) {
 	opts.PoolSize = poolSize
 	opts.DisableIdentity = true
 	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	if err := secure(opts, o.TLS, o.Password); err != nil {
+		return nil, err
+	}
 	return opts, nil
 }
 

@@ -1,0 +1,99 @@
+package httpapi
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/goodjobtech/candado/locks"
+)
+
+// codeTLS stands for a handshake that failed among the statuses of refusals.
+const codeTLS = "TLS"
+
+// shakeHands does the handshake of TLS, in the time that the first request has. It
+// belongs to the goroutine that serves the connection: nobody else is held up. A
+// drain ends it, as it ends the wait for a request.
+func (c *conn) shakeHands() error {
+	if err := c.tellReading(); err != nil {
+		return err
+	}
+	c.writing.due = c.reading.due
+	if err := c.Conn.SetWriteDeadline(c.writing.tell()); err != nil {
+		return err
+	}
+	err := c.secure.Handshake()
+	if err == nil {
+		c.shaken = true
+		return nil
+	}
+	if !c.ended.Load() && !left(err) {
+		c.registry.failed(c, err)
+	}
+	return err
+}
+
+// unready reports whether the handshake is still to be made.
+func (c *conn) unready() bool { return c.secure != nil && !c.shaken }
+
+// handshakeFailed takes note of a handshake that failed, and tells a client which speaks
+// without TLS about it, without TLS.
+func (s *Server) handshakeFailed(c *conn, err error) {
+	if s.options.Metrics != nil {
+		s.options.Metrics.Refused("http", codeTLS)
+	}
+	s.options.Log.Debug("TLS handshake failed", "client", c.RemoteAddr().String(), "error", err)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		s.exceeded(locks.QuotaRequestTime)
+		return
+	}
+	socket := c.secure.NetConn()
+	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
+		_, _ = socket.Write(farewell(fasthttp.StatusBadRequest, "this port speaks HTTPS only"))
+	}
+	// What the client sent is read first: else it may not get to know why.
+	_ = socket.SetReadDeadline(time.Now().Add(turnAwayTime))
+	shut(socket)
+	_, _ = io.Copy(io.Discard, io.LimitReader(socket, DefaultHeaderBytes))
+}
+
+// farewell returns a refusal that is the last reply of its connection.
+func farewell(status int, text string) []byte {
+	body := (&outcome{text: text}).appendTo(nil)
+	return append([]byte("HTTP/1.1 "+strconv.Itoa(status)+" "+fasthttp.StatusMessage(status)+"\r\n"+
+		"Content-Type: application/json\r\n"+
+		"Cache-Control: no-store\r\n"+
+		"X-Content-Type-Options: nosniff\r\n"+
+		"Connection: close\r\n"+
+		"Content-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"), body...)
+}
+
+// shut closes the connection for writing.
+func shut(conn net.Conn) {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // the connection ends in any case
+	}
+}
+
+// abort closes the connection without a word: TLS would first say goodbye, for up
+// to 5 s, to a client that may not listen.
+func (c *conn) abort() error {
+	if c.secure == nil {
+		return c.Close()
+	}
+	defer c.registry.remove(c)
+	return c.secure.NetConn().Close()
+}
+
+// left reports whether a handshake failed since the client went away, as one does that
+// only looks whether the port is open, or since the server has closed the connection.
+func left(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed)
+}

@@ -1,0 +1,79 @@
+//go:build unix
+
+package hangup_test
+
+import (
+	"crypto/tls"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/goodjobtech/candado/cmd/candado/secure/certtest"
+	"github.com/goodjobtech/candado/locks/hangup"
+)
+
+// securePair returns both ends of a connection with TLS.
+func securePair(t *testing.T) (client, server *tls.Conn) {
+	t.Helper()
+	near, far := pair(t)
+	ca := certtest.New(t, "ca")
+	server = tls.Server(far, &tls.Config{Certificates: []tls.Certificate{ca.Issue(certtest.Wish{}).TLS(t)}})
+	client = tls.Client(near, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
+	done := make(chan error, 1)
+	go func() { done <- server.Handshake() }()
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return client, server
+}
+
+// dozing is a connection whose Read tells nothing until it wakes, as if its
+// goroutine had not been scheduled.
+type dozing struct {
+	*tls.Conn
+	awake atomic.Bool
+	asked chan struct{}
+}
+
+func (d *dozing) Read(b []byte) (int, error) {
+	if !d.awake.Load() {
+		d.asked <- struct{}{}
+		return 0, os.ErrDeadlineExceeded
+	}
+	return d.Conn.Read(b)
+}
+
+func TestClientThatLeftUnderTLSJustBeforeTheStopIsGone(t *testing.T) {
+	for name, leave := range map[string]func(*tls.Conn){
+		"stays":                     func(*tls.Conn) {},
+		"closes":                    func(c *tls.Conn) { _ = c.Close() },
+		"says goodbye":              func(c *tls.Conn) { _ = c.CloseWrite() },
+		"closes without a goodbye":  func(c *tls.Conn) { _ = c.NetConn().Close() },
+		"resets":                    func(c *tls.Conn) { _ = c.NetConn().(*net.TCPConn).SetLinger(0); _ = c.NetConn().Close() },
+		"stays, in half a sentence": func(c *tls.Conn) { _, _ = c.NetConn().Write([]byte{23, 3, 3, 0, 99}) },
+	} {
+		for _, said := range []string{"", "last words", string(make([]byte, 10_000))} {
+			t.Run(name, func(t *testing.T) {
+				client, server := securePair(t)
+				conn := &dozing{Conn: server, asked: make(chan struct{}, 1)}
+				r := hangup.NewReader(conn, 1<<20)
+				stop := r.Watch(func() {})
+				<-conn.asked
+				conn.awake.Store(true)
+				write(t, client, []byte(said))
+				leave(client)
+				if gone := stop(); gone == strings.HasPrefix(name, "stays") {
+					t.Errorf("after %d bytes, stop says %v", len(said), gone)
+				}
+				if name != "resets" { // that throws away what was sent
+					read(t, r, []byte(said))
+				}
+			})
+		}
+	}
+}
