@@ -53,11 +53,8 @@ func TestEverySettingHasFlagVariableAndHelp(t *testing.T) {
 		if s.name == "prefix" || s.name == "upstream" {
 			continue // their values are free text; TestBadValues has them
 		}
-		bad := "no such value"
-		if s.deflt == "" && s.name != "http" {
-			bad = "" // of a text that is free but for that
-		}
-		if _, err := parse(t, map[string]string{s.env(): bad}); err == nil {
+		_, bad := parse(t, map[string]string{s.env(): "no such value"}) // or one that needs another setting
+		if _, empty := parse(t, map[string]string{s.env(): ""}); bad == nil && empty == nil {
 			t.Errorf("%s is not looked at", s.env())
 		}
 	}
