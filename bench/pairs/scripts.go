@@ -23,7 +23,7 @@ func evalsha(ctx context.Context, r *server.Redis) (*verbs, error) {
 		// one key; deadline, floor, self, most, operation
 		return numbered("EVALSHA", sha, "1", "candado:{"+id+"}", "0", "0", self, "10000", string(op))
 	}
-	acquire := script.Acquire{Number: script.Number([]byte(marker)), TTL: ttl}.Append(nil)
+	acquire := script.Acquire{Entry: script.Entry{Number: script.Number([]byte(marker)), TTL: ttl}}.Append(nil)
 	release := script.Release{Number: script.Number([]byte(marker))}.Append(nil)
 	return &verbs{
 		acquire: func(id string) command { return call(id, acquire) },

@@ -234,17 +234,18 @@ func (b *batcher) together(t, u, now time.Time) bool {
 func (b *batcher) fly(units []*unit) (relieved bool) {
 	calls, until := aboard(units)
 	f := b.begin(until)
-	items, now, err := b.send(f, calls)
-	for n, c := range calls {
+	ops, beside := apart(calls)
+	takeOuts := b.engine.takeOuts(f, beside)
+	items, now, err := b.send(f, ops, takeOuts)
+	for n, c := range ops {
 		r, err := reply{}, err
 		if err == nil {
 			r, err = b.engine.item(c, items[n], now)
 		}
-		if err == nil {
-			c.reply, c.err = r, nil
-		} else {
-			c.failed(err)
-		}
+		c.came(r, err)
+	}
+	for n, c := range beside {
+		c.came(b.engine.tookOut(takeOuts[n]))
 	}
 	return b.end(f)
 }
@@ -268,14 +269,21 @@ func (u *unit) fail(err error) {
 	}
 }
 
-// send sends a batch a single time, and returns what the operations came to, and
-// the server's time.
-func (b *batcher) send(ctx *flight, calls []*call) (items []any, now int64, err error) {
+// send sends a batch a single time, with the commands beside it, and returns what
+// the operations came to, and the server's time.
+func (b *batcher) send(ctx *flight, calls []*call, beside []redis.Cmder) (items []any, now int64, err error) {
 	e := b.engine
+	if len(calls) == 0 {
+		e.process(ctx, beside)
+		return nil, 0, nil
+	}
 	if err := e.learnTime(ctx); err != nil {
+		for _, cmd := range beside {
+			cmd.SetErr(fmt.Errorf("%w: %w", errUnsent, err))
+		}
 		return nil, 0, fmt.Errorf("%w: %w", errUnsent, err)
 	}
-	v, err := b.eval(ctx, b.command(calls, e.clock.at(ctx.until)))
+	v, err := b.eval(ctx, b.command(calls, e.clock.at(ctx.until)), beside)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -310,9 +318,14 @@ func (b *batcher) command(calls []*call, deadline int64) []any {
 
 // eval sends an EVALSHA, and an EVAL if the server says that it does not know
 // the script, which proves that nothing ran.
-func (b *batcher) eval(ctx context.Context, args []any) (any, error) {
+func (b *batcher) eval(ctx context.Context, args []any, beside []redis.Cmder) (any, error) {
 	cmd := redis.NewCmd(ctx, args...)
-	err := b.engine.client.Process(ctx, cmd)
+	if len(beside) == 0 {
+		_ = b.engine.client.Process(ctx, cmd)
+	} else {
+		b.engine.process(ctx, append(beside, cmd))
+	}
+	err := cmd.Err()
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
 		args[0], args[1] = "eval", b.script.Source
 		cmd = redis.NewCmd(ctx, args...)

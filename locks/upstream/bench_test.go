@@ -74,7 +74,7 @@ func BenchmarkPack(b *testing.B) {
 	buf := make([]byte, 0, 64)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = script.Acquire{TTL: 30_000}.Append(buf[:0])
+		buf = script.Acquire{Entry: script.Entry{TTL: 30_000}}.Append(buf[:0])
 	}
 }
 

@@ -48,15 +48,19 @@ type call struct {
 	// run could do something else.
 	once bool
 
+	// takesOut: it is no script, but a plain command that takes the entry out of
+	// the lock's queue. It has no deadline: see script.Entry.Back.
+	takesOut bool
+
 	// release is what op packs, if it is a release: from the second copy on it
 	// says when the first was sent.
 	release script.Release
 
-	// doubtful: it is an acquire of this request and number. Unless it is
+	// doubtful: it is an acquire of this request and entry. Unless it is
 	// answered, it becomes a doubt before Close can go on.
 	doubtful bool
 	req      locks.AcquireRequest
-	number   script.Number
+	entry    script.Entry // of that, or of a call that takes it out
 
 	// Set on the way:
 	ran      bool  // whether the script may have run although no reply came
@@ -113,6 +117,15 @@ func (c *call) failed(err error) {
 	}
 	c.reply, c.err = reply{}, err
 	c.ran = c.ran || !errors.Is(err, errLate) && !refused(err)
+}
+
+// came notes what a copy came to.
+func (c *call) came(r reply, err error) {
+	if err != nil {
+		c.failed(err)
+		return
+	}
+	c.reply, c.err = r, nil
 }
 
 // again prepares a copy of the call. Sent is the server's time at which the first

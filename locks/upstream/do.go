@@ -19,7 +19,7 @@ func (e *Engine) Do(ctx context.Context, ops []locks.Op) {
 	for i, c := range calls {
 		switch op := &ops[i]; op.Kind {
 		case locks.OpAcquire:
-			e.askAcquire(c, op.Acquire, newNumber(), notQueued)
+			e.askAcquire(c, op.Acquire, entryOf(op.Acquire), notQueued)
 		case locks.OpRelease:
 			e.askRelease(c, op.Release)
 		case locks.OpHeartbeat:

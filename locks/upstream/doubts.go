@@ -36,13 +36,13 @@ type doubt struct {
 	id       locks.ID
 	owner    locks.Owner
 	mode     locks.Mode
-	number   number
+	entry    script.Entry
 	deadline int64 // server's µs after which no copy of the request runs
 	since    time.Time
 }
 
-func newDoubt(req locks.AcquireRequest, n number, deadline int64) *doubt {
-	return &doubt{id: req.ID, owner: req.Owner, mode: req.Mode, number: n, deadline: deadline, since: time.Now()}
+func newDoubt(req locks.AcquireRequest, entry script.Entry, deadline int64) *doubt {
+	return &doubt{id: req.ID, owner: req.Owner, mode: req.Mode, entry: entry, deadline: deadline, since: time.Now()}
 }
 
 // contender is what tells whether a request asks again for what a doubt asked.
@@ -87,7 +87,7 @@ func (s *doubts) of(req locks.AcquireRequest) number {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d := s.owned[contender{req.ID, req.Owner, req.Mode}]; d != nil {
-		return d.number
+		return d.entry.Number
 	}
 	return number{}
 }
@@ -96,7 +96,7 @@ func (s *doubts) of(req locks.AcquireRequest) number {
 func (s *doubts) add(d *doubt) {
 	s.mu.Lock()
 	if len(s.open) < maxDoubts {
-		s.open[d.number] = d
+		s.open[d.entry.Number] = d
 		if d.owner != "" {
 			s.owned[d.contender()] = d
 		}
@@ -112,7 +112,7 @@ func (s *doubts) add(d *doubt) {
 func (s *doubts) remove(d *doubt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.open, d.number)
+	delete(s.open, d.entry.Number)
 	if s.owned[d.contender()] == d {
 		delete(s.owned, d.contender())
 	}

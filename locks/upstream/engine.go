@@ -209,7 +209,7 @@ func (e *Engine) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.L
 	if req.Wait != 0 {
 		return e.wait(ctx, req)
 	}
-	c := e.acquireCall(req, newNumber(), notQueued)
+	c := e.acquireCall(req, entryOf(req), notQueued)
 	e.do(ctx, c)
 	return e.acquiredAtOnce(req, c)
 }
@@ -227,22 +227,26 @@ func (e *Engine) acquiredAtOnce(req locks.AcquireRequest, c *call) (locks.Lease,
 // notQueued is the place of a request that does not wait.
 const notQueued = -1
 
+// entryOf returns what a new request is known by.
+func entryOf(req locks.AcquireRequest) script.Entry {
+	return script.Entry{
+		Number: newNumber(), Shared: req.Mode == locks.Shared, Limit: req.Limit, TTL: millis(req.TTL), Owner: string(req.Owner),
+	}
+}
+
 // acquireCall is a request's acquire. Its place in the queue is notQueued if it
 // does not wait, 0 if it has none yet. An acquire that is not answered becomes a
 // doubt.
-func (e *Engine) acquireCall(req locks.AcquireRequest, n number, place int64) *call {
+func (e *Engine) acquireCall(req locks.AcquireRequest, entry script.Entry, place int64) *call {
 	c := new(call)
-	e.askAcquire(c, req, n, place)
+	e.askAcquire(c, req, entry, place)
 	return c
 }
 
-func (e *Engine) askAcquire(c *call, req locks.AcquireRequest, n number, place int64) {
-	op := script.Acquire{
-		Number: n, Doubted: e.doubts.of(req), Shared: req.Mode == locks.Shared, Limit: req.Limit, TTL: millis(req.TTL),
-		Queue: place != notQueued, Place: max(place, 0), Owner: string(req.Owner),
-	}
+func (e *Engine) askAcquire(c *call, req locks.AcquireRequest, entry script.Entry, place int64) {
+	op := script.Acquire{Entry: entry, Doubted: e.doubts.of(req), Queue: place != notQueued, Place: max(place, 0)}
 	c.op = op.Append(c.about(e, req.ID))
-	c.doubtful, c.req, c.number = true, req, n
+	c.doubtful, c.req, c.entry = true, req, entry
 }
 
 // acquired reads the reply to an acquire: the lease, or the place at which the
@@ -296,7 +300,7 @@ func (e *Engine) Ready(ctx context.Context) error {
 func (e *Engine) undo(ctx context.Context, group []*doubt) []*call {
 	calls := newCalls(len(group))
 	for i, c := range calls {
-		e.askUndo(c, group[i].id, group[i].number)
+		e.askUndo(c, group[i].id, group[i].entry)
 	}
 	e.send(ctx, calls)
 	return calls
@@ -304,8 +308,8 @@ func (e *Engine) undo(ctx context.Context, group []*doubt) []*call {
 
 // askUndo makes the call one that takes a request back, which is right whenever it
 // comes.
-func (e *Engine) askUndo(c *call, id locks.ID, n number) {
-	c.op = script.Undo{Number: n}.Append(c.about(e, id))
+func (e *Engine) askUndo(c *call, id locks.ID, entry script.Entry) {
+	c.op = script.Undo{Entry: entry}.Append(c.about(e, id))
 }
 
 // saw raises the floor of the tokens to come.

@@ -68,7 +68,7 @@ func TestWrongScriptsAreFoundOut(t *testing.T) {
 	for _, wrong := range []struct{ name, rule, old, with string }{
 		{"LeasesAreOverAtOnce", "denied", "expires > now)", "false)"},
 		{"SharedBesideExclusive", "exclusion", "state == 2 and mode == 1 and", "(state == 2 or mode == 1) and"},
-		{"LastComesFirst", "queue", "redis.call('ZRANGE', order, 0, 0)[1]", "redis.call('ZREVRANGE', order, 0, 0)[1]"},
+		{"LastComesFirst", "queue", "redis.call('ZRANGEBYSCORE', queue, 0, WAITERS, 'WITHSCORES', 'LIMIT', 0, 1)", "redis.call('ZREVRANGEBYSCORE', queue, WAITERS, 0, 'WITHSCORES', 'LIMIT', 0, 1)"},
 		{"TokensFallBack", "token order", "math.max(last + 1, now, floor + 1)", "(now % 500000 + 1)"},
 		{"NeverHandsOver", "idle", "if unsure or age and not admits(w.mode, w.limit) then return end", "do return end"},
 		{"LimitIsOffByOne", "limit", "holders < limit", "holders <= limit"},

@@ -50,6 +50,9 @@ func (k keys) appendRecord(b []byte, id locks.ID) []byte {
 // queue.lua makes the same name.
 func (k keys) channel(self string) string { return k.prefix + "news:" + self }
 
+// queueKey is what the key of a lock's queue has after that of the record.
+const queueKey = ":q2"
+
 // none is a key that never exists.
 func (k keys) none() string { return k.prefix + ":w" }
 

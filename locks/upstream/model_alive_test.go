@@ -46,7 +46,7 @@ func (m *model) forgive() {
 func (m *model) lives(self, c int) verdict {
 	n, caller := &m.nodes[c], &m.nodes[self]
 	switch {
-	case m.scope.broken == trustTheSilent, n.known && n.age <= ageGap:
+	case m.scope.broken == trustTheSilent, c == self, n.known && n.age <= ageGap:
 		return lively
 	case !caller.known:
 		bound := int8(ageForgot)

@@ -78,6 +78,7 @@ func (m *model) answers(r int, token int8) {
 // sends runs an acquire whose reply comes.
 func (m *model) sends(r int, at bool) {
 	first := m.slots[r].phase != returns
+	m.slots[r].back = m.slots[r].back || at
 	status, own := m.acquire(r, at)
 	m.deliver(own)
 	m.entered(r, status, first)
@@ -88,6 +89,7 @@ func (m *model) sends(r int, at bool) {
 func (m *model) unanswered(r int, ran bool) {
 	s := &m.slots[r]
 	at := s.phase == returns
+	s.back, s.copied = s.back || at, true
 	if ran {
 		m.acquire(r, at)
 	} else {
@@ -122,6 +124,10 @@ func (m *model) acts(r int) {
 		return
 	}
 	live := what.till > 0
+	if m.prompt(r, what) && m.takeOut(r, what.token) {
+		m.answers(r, what.token)
+		return
+	}
 	if (m.scope.asks[r].ttl > modelProvis || what.kind == found) && m.scope.broken != dontConfirm {
 		var own [slots]news8
 		live, own = m.confirm(r, what.token)
@@ -144,15 +150,6 @@ func (m *model) wantsIn(r int) {
 		return
 	}
 	s.phase = returns
-}
-
-// actsUnheard is acts for a confirm of which nothing is heard.
-func (m *model) actsUnheard(r int, ran bool) {
-	s := &m.slots[r]
-	if ran {
-		m.confirm(r, s.news.token)
-	}
-	s.news, s.told = news8{}, false
 }
 
 // leaves gives a request up.
@@ -266,8 +263,8 @@ func (m *model) listens(c int) {
 	m.note(op{kind: opListen, node: c})
 }
 
-// prompt reports whether nothing is left that is done within less than a tick.
-func (m *model) prompt() bool {
+// idle reports whether nothing is left that is done within less than a tick.
+func (m *model) idle() bool {
 	for r := range m.slots {
 		s := &m.slots[r]
 		switch {
@@ -324,18 +321,24 @@ func (m *model) passes(answered bool) {
 	down := func(left *int8) { *left = max(*left-1, 0) }
 	for r := range m.slots {
 		s := &m.slots[r]
+		if s.limbo && s.rest == 1 {
+			s.ends()
+		}
 		if s.token != 0 && s.till == 1 && m.scope.broken != neverExpire {
 			n := &m.nodes[m.scope.asks[r].candado]
 			if !n.works() && !m.later {
 				n.wastes = max(n.wastes, s.vain)
 			}
-			s.token, s.till, s.whole, s.vain = 0, 1, false, 0
+			s.vain = 0
 			s.passed = s.passed || s.phase == waits || s.phase == asking
+			if s.limbo = s.taking != 0 && s.rest > 1; !s.limbo {
+				s.ends()
+			}
 		}
 		if s.phase == holds && s.left == 1 {
 			s.phase = over
 		}
-		for _, left := range []*int8{&s.till, &s.message.till, &s.news.till, &s.unsure, &s.copyTill, &s.left} {
+		for _, left := range []*int8{&s.till, &s.rest, &s.flag, &s.message.till, &s.news.till, &s.unsure, &s.copyTill, &s.left} {
 			down(left)
 		}
 	}
@@ -355,11 +358,11 @@ func (m *model) passes(answered bool) {
 
 // age reckons all tokens from the clock anew. Those below it keep their order.
 func (m *model) age() {
-	var all [2 + 4*slots]*int8
+	var all [2 + 5*slots]*int8
 	all[0], all[1] = &m.last, &m.peak
 	for r := range m.slots {
 		s := &m.slots[r]
-		copy(all[2+4*r:], []*int8{&s.token, &s.answer, &s.message.token, &s.news.token})
+		copy(all[2+5*r:], []*int8{&s.token, &s.answer, &s.message.token, &s.news.token, &s.taking})
 	}
 	room := [len(all)]int8{}
 	old := room[:0]
@@ -396,7 +399,7 @@ func (m *model) actions() []action {
 		m.nodeActions(whom, add)
 	}
 	late := int8(1)
-	if m.prompt() {
+	if m.idle() {
 		late = 0
 	}
 	add(late, "a tick passes", func(m *model) { m.passes(true) })
@@ -442,6 +445,9 @@ func (m *model) slotActions(r int, add func(cost int8, what string, do func(m *m
 	if s.copyTill > 0 {
 		add(0, "request % arrives late", func(m *model) { m.arrives(r) })
 	}
+	if s.taking != 0 {
+		add(0, "request %'s entry is taken out late", func(m *model) { token := m.slots[r].taking; m.slots[r].taking = 0; m.takeOut(r, token) })
+	}
 	if s.message.kind != 0 && !m.frozen(r) {
 		add(0, "request % is heard of", func(m *model) { what := m.slots[r].message; m.slots[r].message = news8{}; m.tell(r, what) })
 		add(1, "request % has its message lost", func(m *model) { m.slots[r].message = news8{} })
@@ -476,6 +482,9 @@ func (m *model) slotActions(r int, add func(cost int8, what string, do func(m *m
 		if s.news.kind == found || s.news.kind == newsGranted && m.scope.asks[r].ttl > modelProvis {
 			add(1, "request % acts, and its reply is lost", func(m *model) { m.actsUnheard(r, true) })
 			add(1, "request % acts in vain", func(m *model) { m.actsUnheard(r, false) })
+			if m.prompt(r, s.news) {
+				add(1, "request % acts, and is late", func(m *model) { m.actsLate(r) })
+			}
 		}
 		add(0, "request % leaves", func(m *model) { m.leaves(r, true, true) })
 		add(1, "request % leaves, and its reply is lost", func(m *model) { m.leaves(r, true, false) })

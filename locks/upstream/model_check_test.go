@@ -52,6 +52,7 @@ const (
 	outsidersAreHasty
 	outsidersNeverJudge
 	outsidersPurge
+	sameEntry
 	mutations
 )
 
@@ -62,7 +63,7 @@ func (b mutation) String() string {
 		"copies under way are forgotten",
 		"requests return beside their copies", "a request that waits is doubted",
 		"candados are told before a write was taken", "who neither listens nor speaks is served", "who does not listen is not served",
-		"nobody is forgiven", "who is silent is forgiven again", "who enters does not speak", "who speaks is not silent with the others", "outsiders judge soon", "outsiders never judge", "outsiders take out the silent"}[b]
+		"nobody is forgiven", "who is silent is forgiven again", "who enters does not speak", "who speaks is not silent with the others", "outsiders judge soon", "outsiders never judge", "outsiders take out the silent", "who comes back has the same entry"}[b]
 }
 
 func (sc *scope) start() state {

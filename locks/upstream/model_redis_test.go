@@ -33,6 +33,10 @@ type slot struct {
 	token  int8 // of its live lease; 0: it has none
 	till   int8 // what remains of the lease
 	whole  bool // whether the lease was given its whole TTL
+	rest   int8 // what remains of the whole TTL, while the request's entry is in the queue and nobody is known to have heard of the lease
+	flag   int8 // for so long the record says that the entry may be there
+	limbo  bool // the entry ought to be out by now, and nobody has looked
+	again  bool // the entry is that of one who came back
 	vain   int8 // 1: the lease was made from the queue while its candado did nothing; 2: and was forgiven that
 
 	// On the way:
@@ -46,6 +50,9 @@ type slot struct {
 	news   news8
 	told   bool
 	unsure int8 // for so long a copy that got no answer may run
+	back   bool // it has asked for its place again
+	copied bool // a copy of it got no answer
+	taking int8 // the lease for which a command that takes the entry out is under way; 0: none is
 	doubt  bool // the candado is to take the request back
 	answer int8 // the token that the client was told of
 	left   int8 // what remains of that lease, as the client reckons
@@ -204,6 +211,9 @@ func (m *model) drops(self, r int) {
 // serve grants what can be granted to those who wait. What the calling candado
 // is to be told of its own requests is returned.
 func (m *model) serve(self int) (own [slots]news8) {
+	if n, shared := m.holders(); n > 0 && !shared && m.pending() {
+		return own
+	}
 	for r := m.head(); r >= 0; r = m.head() {
 		if n, shared := m.holders(); n > 0 && !shared && m.scope.broken != ignoreHolders {
 			return own
@@ -222,7 +232,7 @@ func (m *model) serve(self int) (own [slots]news8) {
 		// A dead candado's request holds provisionally, no longer: 4 s. It comes to
 		// that only if the candado listens, as the server sees it, or has just been
 		// heard of or forgiven.
-		if !n.known || n.age > ageSilent || !told && n.age > ageGap {
+		if c != self && (!n.known || n.age > ageSilent || !told && n.age > ageGap) {
 			m.fail("a candado that is silent was granted a lease")
 		}
 		// One that does nothing is granted the lock for one lease's provisional time after its last word, and for one more after
@@ -240,6 +250,9 @@ func (m *model) serve(self int) (own [slots]news8) {
 			till = ttl
 		}
 		m.grant(r, till, ttl <= modelProvis)
+		if ttl > modelProvis && !m.scope.asks[r].shared {
+			s.rest, s.flag = ttl, till
+		}
 		switch {
 		case n.works():
 		case n.forgiven():
@@ -253,6 +266,9 @@ func (m *model) serve(self int) (own [slots]news8) {
 			own[r] = what
 		case told:
 			s.message, m.sent[r] = what, true
+		}
+		if !m.scope.asks[r].shared && m.scope.broken != ignoreHolders {
+			return own
 		}
 	}
 	m.quiet()
@@ -291,15 +307,16 @@ func merge(own *[slots]news8, more [slots]news8) {
 func (m *model) acquire(r int, at bool) (status int, own [slots]news8) {
 	self, ask, s := m.scope.asks[r].candado, m.scope.asks[r], &m.slots[r]
 	defer func() { m.note(op{kind: opAcquire, slot: r, at: at, status: status, own: own}) }()
+	m.begins()
 	n, shared := m.holders()
 	again := !at && m.latest == int8(r)+1 // granted before
 	switch {
 	case n > 0 && !shared && s.token != 0:
-		s.till, s.whole = ask.ttl, true
+		s.renews(ask.ttl)
 		return statusDone, own
 	case n > 0 && !shared && !ask.wait:
 		return statusNone, own
-	case n == 0 && !ask.shared && m.head() < 0:
+	case n == 0 && !ask.shared && !m.hasQueue():
 		if again {
 			return statusDone, own
 		}
@@ -309,13 +326,15 @@ func (m *model) acquire(r int, at bool) (status int, own [slots]news8) {
 	own = m.catchUp(self)
 	switch {
 	case s.token != 0:
-		s.till, s.whole = ask.ttl, true
+		s.renews(ask.ttl)
 		return statusDone, own
 	case again:
 		return statusDone, own
 	case !ask.wait && (m.head() >= 0 && m.scope.broken != skipQueue || !m.admits(r)):
 		return statusNone, own
 	case s.queued:
+		m.refresh(self)
+		m.later = m.later || !m.nodes[self].works()
 		return statusWaits, own
 	case ask.wait && (m.head() >= 0 || !m.admits(r)):
 		if !at || m.scope.broken == forgetPlace {
@@ -324,9 +343,8 @@ func (m *model) acquire(r int, at bool) (status int, own [slots]news8) {
 		if !at {
 			s.first = s.place
 		}
-		first := m.head() < 0
-		s.queued, s.passed = true, false
-		if n := m.nodes[self]; first || !n.known || n.age > ageGap && m.scope.broken != enterSilently {
+		s.queued, s.passed, s.again = true, false, at && m.scope.broken != sameEntry
+		if m.scope.broken != enterSilently || !m.nodes[self].known {
 			m.refresh(self)
 		}
 		m.nodes[self].mute = false
@@ -352,8 +370,9 @@ func (m *model) behind() int8 {
 // undo takes a request back.
 func (m *model) undo(r int) (own [slots]news8) {
 	self, s := m.scope.asks[r].candado, &m.slots[r]
+	m.begins()
 	s.queued = false
-	s.token, s.till, s.whole = 0, 0, false
+	s.ends()
 	own = m.serve(self)
 	m.note(op{kind: opUndo, slot: r, own: own})
 	return own
@@ -361,11 +380,12 @@ func (m *model) undo(r int) (own [slots]news8) {
 
 // confirm gives a lease its whole TTL, and reports whether it lives.
 func (m *model) confirm(r int, token int8) (live bool, own [slots]news8) {
+	m.begins()
 	s := &m.slots[r]
 	stale := s.token == 0 || s.token != token
 	own = m.catchUp(m.scope.asks[r].candado)
 	if live = !stale; live {
-		s.till, s.whole = m.scope.asks[r].ttl, true
+		s.renews(m.scope.asks[r].ttl)
 	}
 	m.note(op{kind: opConfirm, slot: r, stale: stale, status: flag(live), own: own})
 	return live, own
@@ -373,11 +393,12 @@ func (m *model) confirm(r int, token int8) (live bool, own [slots]news8) {
 
 // release ends a request's lease, if it is still the one that the client knows.
 func (m *model) release(r, self int) (own [slots]news8) {
+	m.begins()
 	s := &m.slots[r]
 	stale := s.token == 0 || s.token != s.answer
 	own = m.catchUp(self)
 	if !stale {
-		s.token, s.till, s.whole = 0, 0, false
+		s.ends()
 		merge(&own, m.serve(self))
 	}
 	m.note(op{kind: opRelease, slot: r, node: self, stale: stale, own: own})
@@ -386,7 +407,8 @@ func (m *model) release(r, self int) (own [slots]news8) {
 
 // look is the script tend. It returns each asked request's fate.
 func (m *model) look(self int, asked [slots]bool) (fates [slots]int8, own [slots]news8) {
-	if m.head() >= 0 && asked != [slots]bool{} {
+	m.begins()
+	if m.hasQueue() && asked != [slots]bool{} {
 		m.refresh(self)
 	}
 	own = m.serve(self)
@@ -408,7 +430,7 @@ func (m *model) look(self int, asked [slots]bool) (fates [slots]int8, own [slots
 
 // dropDead takes the requests of silent candados out of the queue.
 func (m *model) dropDead(self int) (some bool) {
-	if m.head() < 0 || m.scope.broken == trustTheSilent {
+	if !m.hasQueue() || m.scope.broken == trustTheSilent {
 		return false
 	}
 	for c := range m.nodes {
@@ -430,7 +452,8 @@ func (m *model) lose() {
 		s := &m.slots[r]
 		s.passed = s.passed || s.queued || s.token != 0 && s.phase != holds
 		s.lost = s.lost || s.token != 0
-		s.queued, s.token, s.till, s.whole = false, 0, 0, false
+		s.queued = false
+		s.ends()
 	}
 	for c := range m.nodes {
 		m.nodes[c].known, m.nodes[c].age, m.nodes[c].mute = false, 0, false

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // room is where the requests for one lock wait. It is guarded by waiting.mu.
@@ -60,11 +61,11 @@ func (r *room) remove(w *waiter) {
 const window = 64
 
 // ask returns the requests to ask the server about.
-func (r *room) ask() (ask []*waiter) {
+func (r *room) ask() (ask []script.Entry) {
 	add := func(some []*waiter) {
 		for _, w := range some {
 			if !w.told {
-				ask = append(ask, w)
+				ask = append(ask, w.entry)
 			}
 		}
 	}

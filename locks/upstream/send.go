@@ -31,7 +31,7 @@ func (e *Engine) do(ctx context.Context, calls ...*call) {
 		// One that waits is no doubt: an undo would take it out of the queue, or end what it was granted. If a copy of
 		// it may still come, that is seen to when it leaves.
 		if c.doubtful && c.ran && !answered(c) {
-			e.doubts.add(newDoubt(c.req, c.number, c.deadline))
+			e.doubts.add(newDoubt(c.req, c.entry, c.deadline))
 		}
 	}
 }

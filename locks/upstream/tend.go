@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"context"
 	"time"
+
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 const (
@@ -32,7 +34,7 @@ const (
 // visit is one room that is being tended.
 type visit struct {
 	room  *room
-	asked []*waiter
+	asked []script.Entry // requests that the server is asked about
 }
 
 // tend looks after locks for as long as this candado has requests waiting for
@@ -122,8 +124,8 @@ func (e *Engine) tendSome(visits []visit) {
 
 func (e *Engine) tendCall(v visit) *call {
 	c := &call{script: e.scripts.Tend, id: v.room.id, key: []byte(e.keys.record(v.room.id))}
-	for _, w := range v.asked {
-		c.args = append(c.args, w.number[:])
+	for _, a := range v.asked {
+		c.args = append(c.args, a.Of(e.waiting.self))
 	}
 	return c
 }
@@ -135,16 +137,16 @@ func (e *Engine) tended(v visit, c *call) (missed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for _, w := range v.asked {
+	for _, a := range v.asked {
 		var fate int64
 		if err := r.scan(&fate); err != nil {
 			return missed, err
 		}
 		switch {
 		case fate < 0:
-			e.waiting.tell(w.number, news{kind: newsGone})
+			e.waiting.tell(a.Number, news{kind: newsGone})
 		case fate > 0:
-			e.waiting.tell(w.number, news{kind: newsGranted, token: fate})
+			e.waiting.tell(a.Number, news{kind: newsGranted, token: fate})
 		default:
 			continue
 		}

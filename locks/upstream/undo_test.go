@@ -47,7 +47,7 @@ func (s *server) run(op interface{ Append([]byte) []byte }) reply {
 
 func (s *server) acquire(number, doubted string, mode locks.Mode, owner string) reply {
 	s.t.Helper()
-	op := script.Acquire{Number: script.Number([]byte(number)), Shared: mode == locks.Shared, TTL: 60_000, Owner: owner}
+	op := script.Acquire{Entry: script.Entry{Number: script.Number([]byte(number)), Shared: mode == locks.Shared, TTL: 60_000, Owner: owner}}
 	copy(op.Doubted[:], doubted)
 	return s.run(op)
 }
@@ -55,7 +55,7 @@ func (s *server) acquire(number, doubted string, mode locks.Mode, owner string) 
 // undone undoes a request and wants the number of leases that ends.
 func (s *server) undone(number string, want int64) {
 	s.t.Helper()
-	if got := s.run(script.Undo{Number: script.Number([]byte(number))}).fields[0]; got != want {
+	if got := s.run(script.Undo{Entry: script.Entry{Number: script.Number([]byte(number))}}).fields[0]; got != want {
 		s.t.Errorf("the undo of %s ended %v leases, want %d", number, got, want)
 	}
 }

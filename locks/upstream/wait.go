@@ -31,7 +31,7 @@ func (e *Engine) wait(ctx context.Context, req locks.AcquireRequest) (locks.Leas
 
 	first, cancel := context.WithTimeout(ctx, e.timeout)
 	e.listen(first) // before the request is in the queue: a grant to somebody who does not listen is lost
-	c := e.acquireCall(req, w.number, 0)
+	c := e.acquireCall(req, w.entry, 0)
 	r, err := e.ask(first, c)
 	cancel()
 	if err != nil {
@@ -107,7 +107,7 @@ func (e *Engine) act(ctx context.Context, w *waiter, what news) (lease locks.Lea
 	switch what.kind {
 	case newsReplaced:
 		if e.unsure(w) > 0 { // a copy may still come, and must not take the place back
-			e.doubts.add(newDoubt(w.req, w.number, w.unsure))
+			e.doubts.add(newDoubt(w.req, w.entry, w.unsure))
 		}
 		return lease, true, locks.ErrHeld
 	case newsNoToken:
@@ -152,7 +152,18 @@ func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, 
 		}
 		return e.clock.at(time.Now()) < what.expires, nil
 	}
-	op := script.Confirm{Number: w.number, Token: what.token}
+	if e.prompt(w, what) {
+		c := new(call)
+		c.about(e, w.req.ID)
+		c.entry, c.takesOut = w.entry, true
+		switch r, err := e.ask(ctx, c); {
+		case err != nil:
+			return false, err
+		case r.status == statusDone && e.prompt(w, what):
+			return true, nil
+		}
+	}
+	op := script.Confirm{Number: w.entry.Number, Token: what.token}
 	c := new(call)
 	c.op = op.Append(c.about(e, w.req.ID))
 	r, err := e.ask(ctx, c)
@@ -163,6 +174,24 @@ func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, 
 		return r.status == statusDone, nil
 	}
 	return false, r.unexpected()
+}
+
+// promptly is how long after a grant its client may be told with the TTL
+// reckoned from the grant, as that of a request that does not wait is. Later, the
+// TTL is set anew before.
+const promptly = 100 * time.Millisecond
+
+// prompt reports whether a grant is confirmed by taking the request's entry out of
+// the queue, which is one command and no script; see record.lua. Only a long
+// exclusive lease leaves its entry there. The entry must have been put there once
+// and by one copy: then it is there only for this grant.
+func (e *Engine) prompt(w *waiter, what news) bool {
+	if w.req.Mode != locks.Exclusive || w.req.TTL <= provisional || what.expires == 0 || w.entry.Back || w.unsure != 0 {
+		return false
+	}
+	granted := what.expires - provisional.Microseconds() // its provisional time is that, or it was not heard of
+	age := time.Duration(e.clock.at(time.Now())-granted) * time.Microsecond
+	return age.Abs() <= promptly
 }
 
 // enter lets a request into the queue again that is neither there nor has a
@@ -176,7 +205,8 @@ func (e *Engine) enter(ctx context.Context, w *waiter) (lease locks.Lease, ended
 		e.waiting.handledIn(w, left)
 		return lease, false, nil
 	}
-	c := e.acquireCall(w.req, w.number, w.place)
+	e.waiting.comesBack(w)
+	c := e.acquireCall(w.req, w.entry, w.place)
 	c.once = true
 	c.doubtful = false // not yet: the request is still there to see to it
 	r, err := e.ask(ctx, c)
@@ -203,11 +233,11 @@ func (e *Engine) leave(w *waiter, most time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), min(most, e.timeout)) // the caller's context may be over
 	defer cancel()
 	c := new(call)
-	e.askUndo(c, w.req.ID, w.number)
+	e.askUndo(c, w.req.ID, w.entry)
 	e.send(ctx, []*call{c}) // also while Close waits for what is under way
 	r, err := c.outcome()
 	if err != nil || r.now <= w.unsure {
-		e.doubts.add(newDoubt(w.req, w.number, w.unsure))
+		e.doubts.add(newDoubt(w.req, w.entry, w.unsure))
 	}
 	return err
 }

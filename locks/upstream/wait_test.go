@@ -7,6 +7,7 @@ import (
 
 	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/upstream/redistest"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 func openAt(t *testing.T, s *redistest.Server) *Engine {
@@ -36,7 +37,7 @@ func stoodByAt(t *testing.T, s *redistest.Server, ttl time.Duration) (e *Engine,
 	}
 	w = e.waiting.join(locks.AcquireRequest{ID: "a", Owner: "w", TTL: ttl, Wait: locks.Forever})
 	t.Cleanup(func() { e.waiting.part(w) })
-	r, err := e.ask(t.Context(), e.acquireCall(w.req, w.number, 0))
+	r, err := e.ask(t.Context(), e.acquireCall(w.req, w.entry, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func TestShortLeaseThatWasFoundLateIsConfirmed(t *testing.T) {
 	release()
 	<-w.news // as if the message were lost
 	e.waiting.handledIn(w, 0)
-	v := visit{&room{id: "a"}, []*waiter{w}}
+	v := visit{&room{id: "a"}, []script.Entry{w.entry}}
 	if _, err := e.tended(v, tendNow(t, e, v)); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestOutsiderTakesNobodyOutAfterAStandstill(t *testing.T) {
 	e, w, _ := stoodByAt(t, s, time.Minute)
 	other := openAt(t, s)
 	s.SetClock(3500 * time.Millisecond) // for longer than candados may be silent
-	for _, v := range []visit{{&room{id: "a"}, nil}, {&room{id: "a"}, []*waiter{w}}} {
+	for _, v := range []visit{{&room{id: "a"}, nil}, {&room{id: "a"}, []script.Entry{w.entry}}} {
 		by := other
 		if len(v.asked) > 0 {
 			by = e
@@ -121,18 +122,18 @@ func TestWhoWasForgivenNeedNotListenAtOnce(t *testing.T) {
 	other := openAt(t, s)
 	second := other.waiting.join(locks.AcquireRequest{ID: "a", TTL: time.Minute, Wait: locks.Forever})
 	t.Cleanup(func() { other.waiting.part(second) })
-	if _, err := other.ask(t.Context(), other.acquireCall(second.req, second.number, 0)); err != nil {
+	if _, err := other.ask(t.Context(), other.acquireCall(second.req, second.entry, 0)); err != nil {
 		t.Fatal(err)
 	}
 	s.SetClock(3500 * time.Millisecond) // for longer than candados may be silent
-	if c := tendNow(t, other, visit{&room{id: "a"}, []*waiter{second}}); c.err != nil {
+	if c := tendNow(t, other, visit{&room{id: "a"}, []script.Entry{second.entry}}); c.err != nil {
 		t.Fatal(c.err)
 	}
 	s.SetClock(3600 * time.Millisecond)
 	if _, err := other.Release(t.Context(), locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
 		t.Fatal(err)
 	}
-	v := visit{&room{id: "a"}, []*waiter{w}}
+	v := visit{&room{id: "a"}, []script.Entry{w.entry}}
 	if _, err := e.tended(v, tendNow(t, e, v)); err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +150,7 @@ func TestDeadCandadosRequestsAreNotServedInTurn(t *testing.T) {
 	other := openAt(t, s)
 	req := locks.AcquireRequest{ID: "a", TTL: time.Minute, Wait: 10 * time.Millisecond}
 	for range 20 {
-		if _, err := dead.ask(t.Context(), dead.acquireCall(locks.AcquireRequest{ID: "a", TTL: time.Minute}, newNumber(), 0)); err != nil {
+		if _, err := dead.ask(t.Context(), dead.acquireCall(req, entryOf(req), 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -174,8 +175,8 @@ func TestWhoEntersIsNotTakenForSilent(t *testing.T) {
 	e, w, _ := stoodByAt(t, s, time.Minute)
 	other := openAt(t, s)
 	req := locks.AcquireRequest{ID: "a", TTL: time.Minute}
-	enter := func() number {
-		n := newNumber()
+	enter := func() script.Entry {
+		n := entryOf(req)
 		if r, err := other.ask(t.Context(), other.acquireCall(req, n, 0)); err != nil || r.status != statusWaits {
 			t.Fatalf("a request enters with %+v, %v", r, err)
 		}
@@ -183,7 +184,7 @@ func TestWhoEntersIsNotTakenForSilent(t *testing.T) {
 	}
 	tend := func(at time.Duration) {
 		s.SetClock(at)
-		if c := tendNow(t, e, visit{&room{id: "a"}, []*waiter{w}}); c.err != nil {
+		if c := tendNow(t, e, visit{&room{id: "a"}, []script.Entry{w.entry}}); c.err != nil {
 			t.Fatal(c.err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/upstream/script"
 )
 
 // This file is what a candado knows of its own requests that wait: which locks
@@ -33,9 +34,9 @@ type news struct {
 
 // waiter is a request that waits.
 type waiter struct {
-	req    locks.AcquireRequest
-	number number
-	news   chan news // holds one: what is not taken in yet
+	req   locks.AcquireRequest
+	entry script.Entry // what it is known by in the queue; Back changes under waiting.mu
+	news  chan news    // holds one: what is not taken in yet
 
 	// What is known of copies of the request that got no answer; its own goroutine's:
 	unsure     int64     // server's µs after which none runs
@@ -82,13 +83,13 @@ func newWaiting() *waiting {
 // join lets a request be found by its number. It returns nil if the engine is
 // closed. Each join needs a part.
 func (s *waiting) join(req locks.AcquireRequest) *waiter {
-	w := &waiter{req: req, number: newNumber(), news: make(chan news, 1)}
+	w := &waiter{req: req, entry: entryOf(req), news: make(chan news, 1)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil
 	}
-	s.byNumber[w.number] = w
+	s.byNumber[w.entry.Number] = w
 	s.running.Add(1)
 	return w
 }
@@ -97,7 +98,7 @@ func (s *waiting) join(req locks.AcquireRequest) *waiter {
 func (s *waiting) part(w *waiter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.byNumber, w.number)
+	delete(s.byNumber, w.entry.Number)
 	if r := s.rooms[w.req.ID]; r != nil {
 		r.remove(w)
 		s.plan(r) // nobody may be left to tend for
@@ -121,6 +122,14 @@ func (s *waiting) queued(w *waiter, place int64) {
 		r.insert(w)
 		s.plan(r)
 	}
+}
+
+// comesBack lets a request enter the queue as another entry: a command may be
+// under way that takes the first out.
+func (s *waiting) comesBack(w *waiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.entry.Back = true
 }
 
 // handledIn takes note that a request could not act on what it was told, and has

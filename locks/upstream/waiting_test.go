@@ -144,11 +144,9 @@ func TestWaitersQueueAgainAfterTheDataWasLost(t *testing.T) {
 	for name, lose := range map[string]func(*redistest.Server){
 		"emptied":         func(s *redistest.Server) { s.Do("FLUSHALL") },
 		"restarted empty": func(s *redistest.Server) { s.Kill(); s.Restart() },
-		"queue lost":      func(s *redistest.Server) { s.Do("DEL candado:{a}:q candado:{a}:n candado:{a}:c") },
-		"waiters lost":    func(s *redistest.Server) { s.Do("DEL candado:{a}:n") },
-		"order lost":      func(s *redistest.Server) { s.Do("DEL candado:{a}:q") },
+		"queue lost":      func(s *redistest.Server) { s.Do("DEL candado:{a}:q2") },
 		"record lost":     func(s *redistest.Server) { s.Do("DEL candado:{a}") },
-		"life lost":       func(s *redistest.Server) { s.Do("DEL candado:{a}:c") },
+		"life lost":       func(s *redistest.Server) { s.Do("ZREMRANGEBYSCORE candado:{a}:q2 -2500000000000000 (0") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -479,7 +477,7 @@ func TestManyWaitersAreServedInOrder(t *testing.T) {
 			lease, err := engines[i%2].Acquire(context.Background(), req)
 			turns <- turn{i, lease.Token, err}
 		}()
-		for c.ZCard(context.Background(), "candado:{a}:q").Val() != int64(i+1) {
+		for c.ZCount(context.Background(), "candado:{a}:q2", "0", "(5000000000000000").Val() != int64(i+1) {
 			runtime.Gosched()
 		}
 	}

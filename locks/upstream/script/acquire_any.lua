@@ -16,22 +16,24 @@ if mine then
 end
 if from == request and not (place and place > 0) then return done({1, now, last}) end -- granted before, and ended since
 
-local other = queued and who ~= '' and redis.call('HGET', waiting, 'o' .. who)
-if not place or other and other ~= from and place > 0 then
+local entry = 'w' .. from .. self .. string.sub(op, 25)
+local other = queued and who ~= '' and waiter_of(who)
+if not place or other and other.number ~= from and place > 0 then
   if queued or not admits(mode, limit) then return done({0, now, last}) end
-elseif queued and waiter(from) then
-  return done({2, now, last, tonumber(redis.call('ZSCORE', order, from))}) -- a copy of a request that waits
+elseif queued and place_of(entry) then
+  speak()
+  return done({2, now, last, place_of(entry)}) -- a copy of a request that waits
 elseif other then
   -- The owner asks anew: this request takes the place of the earlier one.
-  local w, at = waiter(other), tonumber(redis.call('ZSCORE', order, other) or 0)
-  leave(other, w)
-  if w then tell(w.candado, 2, other, 0, 0) end
-  at = enter(from, at, mode, limit, span, who)
+  leave(other)
+  tell(other.candado, 2, other.number, 0, 0)
+  enter(entry, other.place, who)
   serve()
-  return done({2, now, last, at})
+  return done({2, now, last, other.place})
 elseif queued or not admits(mode, limit) then
-  if place == 0 and redis.call('ZCARD', order) >= most then return done({-7, now}) end
-  local at = enter(from, place, mode, limit, span, who)
+  if place > 0 and queued then redis.call('ZREM', queue, 'w' .. from .. self .. '\0' .. string.sub(op, 26)) end -- never two entries of one
+  local at = enter(entry, place, who)
+  if not at then return done({-7, now}) end
   if place > 0 then serve() end -- it may stand before the head now, and be content with less
   return done({2, now, last, at})
 end

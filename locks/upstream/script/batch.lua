@@ -29,11 +29,12 @@ end
 -- A server that is out of memory lets a script go on once it has written: an acquire must not profit from what others in its batch
 -- have done, nor a shared one from clearing away what was left. This writes nothing, and is refused there.
 local full
-if #KEYS > 1 or string.byte(ARGV[5]) == 1 and string.byte(ARGV[5], 18) == 1 then
+if #KEYS > 1 or string.byte(ARGV[5]) == 1 and string.byte(ARGV[5], 26) == 1 then
   local said = redis.pcall('SET', KEYS[1] .. ':w', '', 'XX')
   full = type(said) == 'table' and said.err and string.find(said.err, 'OOM', 1, true) and said.err
 end
 
+-- include: entry
 local acquire, release, heartbeat, check, confirm, undo
 local replies = {1, now}
 for n = 1, #KEYS do

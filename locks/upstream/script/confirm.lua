@@ -10,6 +10,7 @@ redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script g
 if exclusive then
   if token ~= last then return 0 end
   if request == from and not confirmed then
+    if pending then take_out(key, pending, request) end
     expires = ttl > 0 and now + ttl * 1000 or 0
     local packed = struct.pack(FORMAT, head, last, expires, ttl, granted, request, ended, count) .. owner
     if ttl > 0 then redis.call('SET', key, packed, 'PX', ttl + RETENTION) else redis.call('SET', key, packed) end

@@ -16,6 +16,7 @@ if exclusive or state ~= 2 and not queued then
     redis.call('DEL', key .. ':w') -- an answer from reads alone must not come from a replica
     return exclusive and -1 or 0
   end
+  if pending then take_out(key, pending, request) end
   span = span or ttl
   expires = span > 0 and now + span * 1000 or 0
   local packed = struct.pack(FORMAT, queued and 0x4d or 0x45, last, expires, ttl, granted, request, ended, count) .. owner

@@ -3,7 +3,9 @@
 -- Returns  {1, now, last, waiters, mode, then for each holder, by token: token, owner, ttl left (ms, rounded up; -1: no expiry), ms held}
 --          (mode: 0 exclusive, 1 shared, 2 free); and news (queue.lua)
 catch_up()
-local reply = {1, now, last, queued and redis.call('ZCARD', order) or 0, (state + 2) % 3}
+local waiters = queued and count_waiters() or 0
+if pending and not stands() then expires = (granted + ttl) * 1000 end -- it was heard of
+local reply = {1, now, last, waiters, (state + 2) % 3}
 
 local tokens = {digits(last)}
 if state ~= 1 then tokens = state == 2 and redis.call('ZRANGE', expiries, 0, -1) or {} end

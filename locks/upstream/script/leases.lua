@@ -27,6 +27,8 @@ end
 local function store(token, lease)
   changed = true
   if state == 1 then
+    if pending then take_out(key, pending, request) end
+    pending = nil
     confirmed, expires, ttl, granted, request, owner =
       lease.confirmed, lease.expires, lease.ttl, lease.granted, lease.request, lease.owner
     return
@@ -126,8 +128,11 @@ end
 -- Writes the record, if it has changed, and gives all keys of the leases the time that the longest needs.
 local function save()
   if not changed then return end
+  changed = false
   local px = RETENTION
-  if state == 1 then
+  if state == 1 and pending then
+    px = ttl + RETENTION
+  elseif state == 1 then
     px = expires > 0 and math.ceil((expires - now) / 1000) + RETENTION or nil
   elseif state == 2 then
     local longest = redis.call('ZREVRANGE', expiries, 0, 0, 'WITHSCORES')[2]
@@ -139,9 +144,15 @@ local function save()
   local packed
   local flags = 0x40 + state + (queued and 8 or 0)
   if state == 1 then
-    packed = struct.pack(FORMAT, flags + (confirmed and 4 or 0), last, expires, ttl, granted, request, ended, count) .. owner
+    packed = struct.pack(FORMAT, flags + (confirmed and 4 or 0) + (pending and 16 or 0), last, expires, ttl, granted, request, ended, count)
+      .. (pending and struct.pack('<I7', pending) or '') .. owner
   else
     packed = struct.pack(FORMAT, flags, last, 0, 0, 0, request, ended, count)
   end
-  if px then redis.call('SET', key, packed, 'PX', px) else redis.call('SET', key, packed) end
+  px = px and {'PX', digits(px)} or {}
+  if state ~= 1 or pending then
+    if not redis.pcall('SET', key, packed, unpack(px)).err then return end
+    redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script go on once it has written: there, too, leases end and are handed over
+  end
+  redis.call('SET', key, packed, unpack(px))
 end

@@ -6,8 +6,9 @@
 -- ARGV[3]  self: what the candado that calls is named among those whose requests wait
 -- Returns  {-3, now} if the script is late; else goes on with record.lua
 --
--- Defines  now (µs), key, floor, self
+-- Defines  now (µs), key, floor, self, take_out and LT (entry.lua)
 local key, deadline, floor, self = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 if deadline > 0 and now > deadline then return {-3, now} end
+-- include: entry

@@ -16,30 +16,47 @@ const (
 	opUndo
 )
 
+// Entry is what a request is known by in a lock's queue; see queue.lua.
+type Entry struct {
+	Number Number
+	Back   bool // it was there before, and has lost its place
+	Shared bool
+	Limit  int
+	TTL    int64 // ms; 0: no expiry
+	Owner  string
+}
+
+// Of returns the entry as it stands in the queue if that candado put it there.
+func (e Entry) Of(candado string) []byte {
+	b := make([]byte, 0, 64+len(e.Owner))
+	b = append(append(append(b, 'w'), e.Number[:]...), candado...)
+	return e.append(b)
+}
+
+// append appends all but the number.
+func (e Entry) append(b []byte) []byte {
+	b = append(b, bit(e.Back, 1), bit(e.Shared, 1))
+	b = binary.LittleEndian.AppendUint32(b, uint32(e.Limit))
+	return append(little(b, 6, e.TTL), e.Owner...)
+}
+
 // Acquire is an acquire; see acquire.lua.
 type Acquire struct {
-	Number  Number
+	Entry
 	Doubted Number // zero: none
-	Shared  bool
-	Limit   int
-	TTL     int64 // ms; 0: no expiry
-	Queue   bool  // whether the request waits
-	Place   int64 // if it waits: the place that it had in the queue and lost; 0: none
-	Owner   string
+	Queue   bool   // whether the request waits
+	Place   int64  // if it waits: the place that it had in the queue and lost; 0: none
 }
 
 // Append appends the packed operation to b.
 func (a Acquire) Append(b []byte) []byte {
 	b = append(b, opAcquire)
 	b = append(append(b, a.Number[:]...), a.Doubted[:]...)
-	b = append(b, bit(a.Shared, 1))
-	b = binary.LittleEndian.AppendUint32(b, uint32(a.Limit))
-	b = little(b, 6, a.TTL)
 	place := int64(0)
 	if a.Queue {
 		place = a.Place + 1
 	}
-	return append(little(b, 7, place), a.Owner...)
+	return a.Entry.append(little(b, 7, place))
 }
 
 // Release is a release; see release.lua.
@@ -96,10 +113,12 @@ func (c Confirm) Append(b []byte) []byte {
 }
 
 // Undo takes a request back; see undo.lua.
-type Undo struct{ Number Number }
+type Undo struct{ Entry }
 
 // Append appends the packed operation to b.
-func (u Undo) Append(b []byte) []byte { return append(append(b, opUndo), u.Number[:]...) }
+func (u Undo) Append(b []byte) []byte {
+	return u.Entry.append(append(append(b, opUndo), u.Number[:]...))
+}
 
 // little appends the low n bytes of v.
 func little(b []byte, n int, v int64) []byte {

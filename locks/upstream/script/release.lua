@@ -13,6 +13,29 @@
 local from, flags, by_token, sent = struct.unpack('<xc6BI7I7', op)
 local by_owner, force, untold = #op > 22 and string.sub(op, 23) or '', flags % 2 == 1, flags >= 2
 
+-- Most locks that are waited for are handed over like this: from one exclusive holder to the next, who asked this candado. It is what serve() and
+-- hand_over() in queue.lua do then.
+if exclusive and queued and sent == 0 and from ~= ended and flags == 0 and
+  (by_token == last or by_token == 0 and by_owner == owner) then
+  local queue = key .. ':q2'
+  local head = redis.call('ZRANGEBYSCORE', queue, 0, '(5000000000000000', 'WITHSCORES', 'LIMIT', 0, 1)
+  local entry, place = head[1], tonumber(head[2])
+  if entry and (not pending or place > pending) then
+    local number, candado, mode, span = struct.unpack('<xc8c16xBxxxxI6', entry)
+    local token = math.max(last + 1, now, floor + 1)
+    if candado == self and mode == 0 and span > 4000 and token <= 9007199254740991 then
+      local till = now + 4000000
+      local packed = struct.pack('<BI7I7I6I6c8c6I2I7', 0x59, token, till, span, math.floor(now / 1000), number, from, 1, place)
+        .. string.sub(entry, 38)
+      if redis.pcall('SET', key, packed, 'PX', text(span + RETENTION)).err then
+        redis.call('DEL', key .. ':w') -- as below
+        redis.call('SET', key, packed, 'PX', text(span + RETENTION))
+      end
+      return {1, now, 1, 1, {till, 1, number, token, till}}
+    end
+  end
+end
+
 if state ~= 2 and not queued then
   local reply
   if from == ended then

@@ -1,5 +1,5 @@
 -- Release where the lock is held shared, or has a queue. It goes on from release.lua.
-redis.call('DEL', key .. ':w') -- a server that is out of memory lets a script go on once it has written
+if state == 2 then redis.call('DEL', key .. ':w') end -- a server that is out of memory lets a script go on once it has written
 catch_up()
 if from == ended then return done({1, now, count, holders}) end
 if sent > 0 and by_token ~= 0 and not claimed(by_token, '') and by_token < last

@@ -17,11 +17,18 @@ for _, key in ipairs(page[2]) do
     local head, last, expires = struct.unpack('<BI7I7', raw)
     local state = head % 4
     local held = state == 1 and (expires == 0 or expires > now)
+    if head == 0x59 and not held and #raw >= 50 then
+      -- It was granted from the queue: it is over if its entry is still there.
+      local ttl, granted = struct.unpack('<I6I6', raw, 16)
+      local place = string.format('%.0f', struct.unpack('<I7', raw, 44))
+      local left = redis.pcall('ZCOUNT', key .. ':q2', place, place)
+      held = left == 0 and (granted + ttl) * 1000 > now
+    end
     if state == 2 then
       local live = redis.pcall('ZCOUNT', key .. ':e', string.format('(%.0f', now), '+inf')
       held = type(live) == 'number' and live > 0
     end
-    if head >= 0x40 and head <= 0x4f and last <= 9007199254740991 and held then table.insert(reply, key) end
+    if head >= 0x40 and (head <= 0x4f or head == 0x59) and last <= 9007199254740991 and held then table.insert(reply, key) end
   end
 end
 return reply
