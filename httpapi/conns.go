@@ -19,10 +19,6 @@ import (
 // a request that was on its way is told that nothing was done.
 const farewellTime = 100 * time.Millisecond
 
-// maxTurnedAway is how many connections above the limit are told so at one
-// time. Beyond them, connections are closed without a word.
-const maxTurnedAway = 64
-
 // largePage is above how many bytes a page counts to MaxSending.
 const largePage = 16 << 10
 
@@ -57,8 +53,7 @@ type admission int
 
 const (
 	admitted admission = iota
-	turnedAway
-	dropped // and closed
+	dropped            // and closed
 )
 
 // add takes a new connection in, if there is room for it.
@@ -70,13 +65,13 @@ func (r *registry) add(nc net.Conn) (*conn, admission) {
 	// Draining is looked at under the mutex: were it set after the look and
 	// before the insertion, drain would have found the registry empty.
 	n := len(r.conns)
-	if r.draining.Load() || n >= r.max+maxTurnedAway {
+	if r.draining.Load() || n >= r.max+maxExtra {
 		_ = nc.Close()
 		return nil, dropped
 	}
 	r.conns[c] = struct{}{}
 	if n >= r.max {
-		return c, turnedAway
+		c.extra = time.Now().Add(extraTime)
 	}
 	return c, admitted
 }
@@ -158,10 +153,12 @@ type conn struct {
 	in       *hangup.Reader // of Conn
 	serving  atomic.Bool    // while a request is being answered
 	ended    atomic.Bool
+	extra    time.Time // by when the request must be there of a connection above the limit; zero: it is none
 
 	// Of the goroutine that serves the connection.
 	user             string // who the latest request was authenticated as; empty: nobody
 	shaken           bool   // whether the handshake of TLS is made
+	lingers          bool   // whether there is more to read when it is closed
 	spoken           bool   // whether the client has sent a byte
 	large            int64  // bytes of the large page that is being sent
 	idle             bool   // whether it has all its replies, and has begun no further request
@@ -180,6 +177,9 @@ func (c *conn) endReading() {
 
 // SetReadDeadline sets when reading times out. It must not be called during Read.
 func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.isExtra() && t.After(c.extra) {
+		t = c.extra
+	}
 	c.reading.due = t
 	return nil
 }
@@ -204,11 +204,6 @@ func (c *conn) tellReading() error {
 
 // Write writes as net.Conn does.
 func (c *conn) Write(p []byte) (n int, err error) {
-	if c.unready() { // only who is turned away is written to before anything is read
-		if err := c.shakeHands(); err != nil {
-			return 0, err
-		}
-	}
 	// TLS never writes again after a write that timed out: it has to be told each deadline.
 	if c.writing.late() || c.secure != nil && c.writing.stale() {
 		err = c.Conn.SetWriteDeadline(c.writing.tell())
@@ -255,7 +250,7 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	if err != nil {
 		c.waitedInVain(err)
 	}
-	if err != nil && (c.ended.Load() || !c.spoken) {
+	if err != nil && (c.ended.Load() || !c.spoken && !c.isExtra()) {
 		err = net.ErrClosed
 	}
 	return n, err
@@ -265,7 +260,7 @@ func (c *conn) Read(p []byte) (n int, err error) {
 // is told, and it is counted then.
 func (c *conn) waitedInVain(err error) {
 	switch {
-	case !errors.Is(err, os.ErrDeadlineExceeded) || c.ended.Load():
+	case !errors.Is(err, os.ErrDeadlineExceeded) || c.ended.Load() || c.isExtra():
 	case c.idle:
 		c.registry.exceeded(locks.QuotaHTTPIdleTime)
 	case !c.spoken:
@@ -307,8 +302,12 @@ func (c *conn) watch(gone func()) (stop func() bool) {
 	return c.in.Watch(gone)
 }
 
-// Close closes the connection and takes it out of the registry.
+// Close closes the connection and takes it out of the registry. It belongs to the goroutine
+// that serves the connection.
 func (c *conn) Close() error {
 	defer c.registry.remove(c)
+	if c.lingers {
+		linger(c.Conn)
+	}
 	return c.Conn.Close()
 }

@@ -86,6 +86,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c := connOf(ctx)
 	c.serving.Store(true)
 	defer c.serving.Store(false)
+	c.serveExtra(ctx)
 	defer func() {
 		if p := recover(); p != nil {
 			s.options.Log.Error("panic at an HTTP request", "panic", p, "stack", string(debug.Stack()))
@@ -117,6 +118,9 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx) (outcome, error) {
 	}
 	path, query, err := splitTarget(string(ctx.Request.Header.RequestURI()))
 	if err != nil {
+		return outcome{}, err
+	}
+	if err := connOf(ctx).checkRoom(path); err != nil {
 		return outcome{}, err
 	}
 	e, rest, err := s.route(path)
@@ -217,6 +221,11 @@ func fieldValues(raw []byte, name string) (values [][]byte) {
 // unreadable answers what is not a request that fasthttp can read. fasthttp
 // closes the connection afterwards.
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	if c := connOf(ctx); c.isExtra() {
+		c.lingers = true
+		s.send(ctx, s.refusal(errCrowded()))
+		return
+	}
 	e := requestError{status: fasthttp.StatusBadRequest, text: "this is not an HTTP request"}
 	_, tooLong := errors.AsType[*fasthttp.ErrSmallBuffer](err)
 	netErr, ofNet := errors.AsType[net.Error](err)

@@ -16,11 +16,10 @@ import (
 const (
 	firstBackOff = 5 * time.Millisecond
 	longBackOff  = time.Second
-	turnAwayTime = time.Second
 )
 
 // listener accepts connections for fasthttp: it waits out a lack of resources,
-// enters connections into the registry, and turns away those above the limit.
+// and enters connections into the registry.
 type listener struct {
 	net.Listener
 	server *Server
@@ -88,37 +87,12 @@ func (l *listener) backOff(wait *time.Duration, err error) bool {
 // admit returns the connection if it is to be served.
 func (l *listener) admit(nc net.Conn) net.Conn {
 	c, admission := l.server.conns.add(nc)
-	switch admission {
-	case admitted:
-		return c
-	case turnedAway:
-		l.server.turnedAway()
-		go turnAway(c)
-	case dropped:
-		l.server.turnedAway()
+	if admission == dropped {
+		l.server.countRefusal(fasthttp.StatusServiceUnavailable)
+		l.server.exceeded(locks.QuotaHTTPConnections)
+		return nil
 	}
-	return nil
-}
-
-func (s *Server) turnedAway() {
-	s.countRefusal(fasthttp.StatusServiceUnavailable)
-	s.exceeded(locks.QuotaHTTPConnections)
-}
-
-// turnAway tells a client that there is no room. It takes in what the client
-// has to say before it closes: closing on unread data sends a reset, at which
-// the client may lose the reply.
-func turnAway(c *conn) {
-	defer c.Close()
-	now := time.Now()
-	_ = c.SetWriteDeadline(now.Add(turnAwayTime))
-	_ = c.SetReadDeadline(now.Add(turnAwayTime))
-
-	if _, err := c.Write(farewell(fasthttp.StatusServiceUnavailable, (&locks.QuotaError{Quota: locks.QuotaHTTPConnections}).Error())); err != nil {
-		return
-	}
-	shut(c.Conn)
-	_, _ = io.Copy(io.Discard, io.LimitReader(c, DefaultHeaderBytes))
+	return c
 }
 
 // Close closes the listener, once; Accept returns.

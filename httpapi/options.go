@@ -40,7 +40,7 @@ type Options struct {
 	ReadTimeout  time.Duration // for a whole request to arrive, the first one with the handshake of TLS; default 10 s
 	WriteTimeout time.Duration // for a reply to be taken; default 5 s
 	IdleTimeout  time.Duration // between two requests of a connection; default 30 s
-	MaxConns     int           // connections above it get 503; default 10 000
+	MaxConns     int           // above it only probes are answered; default 10 000
 
 	// MaxHeaderBytes bounds a request line and headers; above it: 431. Default:
 	// DefaultHeaderBytes. At least MinHeaderBytes.

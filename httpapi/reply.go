@@ -168,6 +168,8 @@ func busy(err error) outcome {
 	if over, ok := errors.AsType[*locks.QuotaError](err); ok {
 		o.text = over.Error()
 		switch over.Quota {
+		case locks.QuotaHTTPConnections:
+			o.status = fasthttp.StatusServiceUnavailable
 		case locks.QuotaLockWaiters, locks.QuotaWaiting, locks.QuotaHTTPWaiting:
 			o.held = true
 		}

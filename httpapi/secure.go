@@ -8,7 +8,6 @@ import (
 	"os"
 	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -58,10 +57,7 @@ func (s *Server) handshakeFailed(c *conn, err error) {
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
 		_, _ = socket.Write(farewell(fasthttp.StatusBadRequest, "this port speaks HTTPS only"))
 	}
-	// What the client sent is read first: else it may not get to know why.
-	_ = socket.SetReadDeadline(time.Now().Add(turnAwayTime))
-	shut(socket)
-	_, _ = io.Copy(io.Discard, io.LimitReader(socket, DefaultHeaderBytes))
+	linger(socket)
 }
 
 // farewell returns a refusal that is the last reply of its connection.
@@ -75,20 +71,13 @@ func farewell(status int, text string) []byte {
 		"Content-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"), body...)
 }
 
-// shut closes the connection for writing.
-func shut(conn net.Conn) {
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite() // the connection ends in any case
-	}
-}
-
-// abort closes the connection without a word: TLS would first say goodbye, for up
-// to 5 s, to a client that may not listen.
+// abort closes the connection at once, from any goroutine, and without a word: TLS would
+// first say goodbye, for up to 5 s, to a client that may not listen.
 func (c *conn) abort() error {
-	if c.secure == nil {
-		return c.Close()
-	}
 	defer c.registry.remove(c)
+	if c.secure == nil {
+		return c.Conn.Close()
+	}
 	return c.secure.NetConn().Close()
 }
 

@@ -89,10 +89,12 @@ func TestWhoIsOneTooManyIsToldSoThroughTLS(t *testing.T) {
 		c := p.dial(t)
 		c.ask("GET", "/acquire/a")
 		silent := p.plain()
-		if got := p.dial(t).receive("GET"); got.status != 503 {
-			t.Errorf("got %d %s", got.status, got.body)
+		for path, want := range map[string]int{"/acquire/a": 503, "/healthz": 200} {
+			if got := p.dial(t).ask("GET", path); got.status != want {
+				t.Errorf("%s is %d %s", path, got.status, got.body)
+			}
 		}
-		mustEnd(t, silent, turnAwayTime)
+		mustEnd(t, silent, extraTime)
 		if got := c.ask("GET", "/acquire/a"); got.status != 200 {
 			t.Errorf("got %d %s", got.status, got.body)
 		}

@@ -57,7 +57,7 @@ func New(o Options) *Server {
 		// The registry refuses above MaxConns with a body of the documented
 		// shape. fasthttp, whose refusal is plain text, counts a connection a
 		// little longer than the registry does, hence the slack.
-		Concurrency: 2 * (s.options.MaxConns + maxTurnedAway),
+		Concurrency: 2 * (s.options.MaxConns + maxExtra),
 
 		NoDefaultServerHeader:        true,
 		NoDefaultDate:                s.options.NoDate,

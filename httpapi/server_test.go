@@ -145,12 +145,12 @@ func TestFloodAboveTheLimitIsDropped(t *testing.T) {
 	p := newPipes()
 	virtually(t, Options{Engine: agreeable(), MaxConns: 1}, p, func(t *testing.T, s *Server) {
 		p.dial(t)
-		for range 2 * maxTurnedAway {
+		for range 2 * maxExtra {
 			p.dial(t)
 		}
 		synctest.Wait()
-		if n := s.Connections(); n != 1+maxTurnedAway {
-			t.Errorf("%d connections, want %d", n, 1+maxTurnedAway)
+		if n := s.Connections(); n != 1+maxExtra {
+			t.Errorf("%d connections, want %d", n, 1+maxExtra)
 		}
 	})
 }
