@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,4 +83,24 @@ func TestExtraConnectionThatCannotBeReadIsRefused(t *testing.T) {
 		c.wants(503, crowded)
 		c.expectEnd()
 	})
+}
+
+// A client that sends too much gets the reply and a plain end, not a reset.
+func TestLastReplyIsNotOvertakenByAReset(t *testing.T) {
+	for name, raw := range map[string]string{
+		"431": "GET /acquire/a HTTP/1.1\r\nX: " + strings.Repeat("x", 40_000),
+		"413": "POST /acquire/a HTTP/1.1\r\nHost: candado\r\nContent-Length: 40000\r\n\r\n" + strings.Repeat("x", 40_000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, addr := serve(t, Options{Engine: agreeable()})
+			c := dial(t, addr)
+			c.send(raw)
+			got := c.receive("GET")
+			mustBeDocumented(t, got.body)
+			if strconv.Itoa(got.status) != name || !got.last {
+				t.Errorf("got %d %s", got.status, got.body)
+			}
+			c.expectEnd()
+		})
+	}
 }

@@ -221,8 +221,9 @@ func fieldValues(raw []byte, name string) (values [][]byte) {
 // unreadable answers what is not a request that fasthttp can read. fasthttp
 // closes the connection afterwards.
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
-	if c := connOf(ctx); c.isExtra() {
-		c.lingers = true
+	c := connOf(ctx)
+	c.lingers = true
+	if c.isExtra() {
 		s.send(ctx, s.refusal(errCrowded()))
 		return
 	}
