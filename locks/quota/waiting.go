@@ -66,9 +66,11 @@ func (w *Waiting) Acquire(ctx context.Context, req locks.AcquireRequest) (locks.
 
 // enter takes room for a request, if there is some.
 func (w *Waiting) enter(c contender) (leave func(), ok bool) {
-	if w.used.Add(1) > w.most && !w.waits(c) {
-		w.used.Add(-1)
-		return nil, false
+	if !w.takeRoom() {
+		if !w.waits(c) {
+			return nil, false
+		}
+		w.used.Add(1)
 	}
 	if c.owner == "" {
 		return func() { w.used.Add(-1) }, true
@@ -77,6 +79,17 @@ func (w *Waiting) enter(c contender) (leave func(), ok bool) {
 	defer w.mu.Unlock()
 	w.owners[c]++
 	return func() { w.exit(c) }, true
+}
+
+// takeRoom counts a request if there is room. One that is refused is never counted, not for
+// a moment: another that comes just then, when somebody leaves, would be refused for it.
+func (w *Waiting) takeRoom() bool {
+	for used := w.used.Load(); used < w.most; used = w.used.Load() {
+		if w.used.CompareAndSwap(used, used+1) {
+			return true
+		}
+	}
+	return false
 }
 
 // waits reports whether the owner waits for that lock.

@@ -3,6 +3,8 @@ package quota_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,4 +143,42 @@ func TestWhoLeavesMakesRoom(t *testing.T) {
 		mustBe(t, second, locks.ErrHeld)
 		mustWait(t, w, 1, wait(t.Context(), w, "job", "c"))
 	})
+}
+
+// Requests that are refused take no room from one that comes just then.
+func TestWhoIsRefusedIsNotCounted(t *testing.T) {
+	const most, crowd, times = 2, 8, 2000
+	w := quota.NewWaiting(memory.New(memory.Options{}), locks.QuotaWaiting, most)
+	defer w.Close()
+	grant(t, w, locks.AcquireRequest{ID: "job", Owner: "holder"})
+	ctx, leave := context.WithCancel(t.Context())
+	var waiting, knocking sync.WaitGroup
+	for range most {
+		waiting.Go(func() {
+			_, _ = w.Acquire(ctx, locks.AcquireRequest{ID: "job", TTL: time.Hour, Wait: locks.Forever})
+		})
+	}
+	for w.Waiting() < most {
+		runtime.Gosched()
+	}
+	for range crowd {
+		knocking.Go(func() {
+			for range times {
+				_, err := w.Acquire(t.Context(), locks.AcquireRequest{ID: "job", TTL: time.Hour, Wait: time.Hour})
+				if _, ok := errors.AsType[*locks.QuotaError](err); !ok {
+					t.Errorf("got %v", err)
+				}
+				if n := w.Waiting(); n > most {
+					t.Errorf("%d are counted, more than %d", n, most)
+					return
+				}
+			}
+		})
+	}
+	knocking.Wait()
+	leave()
+	waiting.Wait()
+	if n := w.Waiting(); n != 0 {
+		t.Errorf("%d wait in the end", n)
+	}
 }
