@@ -213,14 +213,20 @@ func (g *guard) newBuffer() []byte {
 
 // spare lets others have the buffer while this connection has no use for it: while its
 // command waits, and at its end. What arguments returned is not valid any more. If something
-// in the buffer is still to be handed on, nothing is done.
+// in the buffer is still to be handed on, only what a large command took is given back.
 func (g *guard) spare() {
-	if g.r < g.w || len(g.buf) != readBuffer {
-		return
-	}
 	clear(g.args[:cap(g.args)])
-	g.buffers.Put((*[readBuffer]byte)(g.buf))
-	g.buf, g.r, g.w = nil, 0, 0
+	switch left := g.buf[g.r:g.w]; {
+	case len(left) > 0 && len(g.buf) > readBuffer:
+		g.buf = make([]byte, max(len(left), readBuffer))
+		g.r, g.w = 0, copy(g.buf, left)
+	case len(left) > 0:
+	case len(g.buf) == readBuffer:
+		g.buffers.Put((*[readBuffer]byte)(g.buf))
+		fallthrough
+	default:
+		g.buf, g.r, g.w = nil, 0, 0
+	}
 }
 
 // await sets the read deadline. The lock orders it with leave: without it, leave

@@ -199,3 +199,41 @@ func TestSessionLeasesAreBounded(t *testing.T) {
 		over.want(t, locks.QuotaSessionLeases, 1)
 	})
 }
+
+// What large commands took is given back while one behind them waits.
+func TestWaitingConnectionKeepsLittleToReadInto(t *testing.T) {
+	large := encode("ECHO", strings.Repeat("x", 30_000))
+	for name, c := range map[string]struct {
+		before, behind string
+		want           int
+	}{
+		"small":                {encode("PING"), "", 0},
+		"large":                {large, "", 0},
+		"small, more is there": {encode("PING"), encode("PING")[:3], readBuffer},
+		"large, more is there": {large, encode("PING")[:3], readBuffer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inVirtualTime(t, Options{}, func(t *testing.T, srv *Server, dial func() *client) {
+				holder, waiter := dial(), dial()
+				holder.do("LOCK.ACQUIRE", "job")
+				go waiter.send(c.before + encode("LOCK.ACQUIRE", "job", "BLOCK", "0") + c.behind)
+				waiter.reply()
+				synctest.Wait()
+				if n := len(srv.list()[1].guard.buf); n != c.want {
+					t.Errorf("it has %d bytes, want %d", n, c.want)
+				}
+				holder.want(":1\r\n", "LOCK.RELEASE", "job")
+				if got := waiter.reply(); !isToken(got) {
+					t.Errorf("got %q", got)
+				}
+				if c.behind != "" {
+					go waiter.send(encode("PING")[len(c.behind):])
+					if got := waiter.reply(); got != "+PONG\r\n" {
+						t.Errorf("got %q", got)
+					}
+				}
+				waiter.want("+PONG\r\n", "PING")
+			})
+		})
+	}
+}
