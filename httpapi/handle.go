@@ -238,7 +238,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		s.exceeded(locks.QuotaBodyBytes)
 		e = requestError{status: fasthttp.StatusRequestEntityTooLarge,
-			text: fmt.Sprintf("the body is longer than %d bytes", maxBodyBytes)}
+			text: fmt.Sprintf("the body is longer than %d bytes", MaxBodyBytes)}
 	case ofNet && netErr.Timeout():
 		s.exceeded(locks.QuotaRequestTime)
 		e = requestError{status: fasthttp.StatusRequestTimeout,

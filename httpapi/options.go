@@ -10,8 +10,8 @@ import (
 	"github.com/goodjobtech/candado/locks/access"
 )
 
-// maxBodyBytes is what is read of a body before it is refused: no request needs one.
-const maxBodyBytes = 4 << 10
+// MaxBodyBytes is what is read of a body before it is refused: no request needs one.
+const MaxBodyBytes = 4 << 10
 
 const (
 	// DefaultHeaderBytes is the default of Options.MaxHeaderBytes. Each open connection

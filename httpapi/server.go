@@ -52,7 +52,7 @@ func New(o Options) *Server {
 		WriteTimeout:       s.options.WriteTimeout,
 		IdleTimeout:        s.options.IdleTimeout,
 		ReadBufferSize:     s.options.MaxHeaderBytes,
-		MaxRequestBodySize: maxBodyBytes,
+		MaxRequestBodySize: MaxBodyBytes,
 
 		// The registry refuses above MaxConns with a body of the documented
 		// shape. fasthttp, whose refusal is plain text, counts a connection a

@@ -19,6 +19,12 @@ const (
 	// longest owner, with all that can stand beside them, and a pattern in which each byte
 	// of an ID is escaped.
 	MinCommandBytes = 4 << 10
+
+	// DefaultArguments is the default of Options.MaxArguments.
+	DefaultArguments = 1024
+
+	// MaxAhead is how many bytes a client may send behind a command that waits.
+	MaxAhead = maxAhead
 )
 
 // Options configures a Server. Only Engine must be set; the zero value of every
@@ -100,7 +106,7 @@ func (o Options) withDefaults() Options {
 		o.AuthFailed = func(bool) {}
 	}
 	o.MaxCommandBytes = max(cmp.Or(o.MaxCommandBytes, DefaultCommandBytes), MinCommandBytes)
-	o.MaxArguments = cmp.Or(o.MaxArguments, 1024)
+	o.MaxArguments = cmp.Or(o.MaxArguments, DefaultArguments)
 	o.MaxConnections = cmp.Or(o.MaxConnections, 10_000)
 	o.CommandTimeout = cmp.Or(o.CommandTimeout, 10*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 5*time.Second)

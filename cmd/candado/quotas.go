@@ -48,6 +48,8 @@ func (m *Main) measureQuotas(meters *metrics.Metrics, engine locks.Engine, waiti
 	meters.Quota(locks.QuotaWaiting, float64(q.Waiting), waiting.Waiting)
 	meters.Quota(locks.QuotaSessionLeases, float64(q.SessionLeases), nil)
 	meters.Quota(locks.QuotaCommandBytes, float64(q.CommandBytes), nil)
+	meters.Quota(locks.QuotaCommandArguments, proxy.DefaultArguments, nil)
+	meters.Quota(locks.QuotaAheadBytes, proxy.MaxAhead, nil) // by HTTP it is less
 	most := float64(proxy.MaxSending)
 	if connections["http"] != nil {
 		most += httpapi.MaxSending
@@ -66,6 +68,7 @@ func (m *Main) measureQuotas(meters *metrics.Metrics, engine locks.Engine, waiti
 		meters.Quota(locks.QuotaHTTPConnections, float64(q.Connections), connections["http"])
 		meters.Quota(locks.QuotaHTTPWaiting, float64(q.HTTPWaiting), webWaiting.Waiting)
 		meters.Quota(locks.QuotaHeaderBytes, float64(q.HeaderBytes), nil)
+		meters.Quota(locks.QuotaBodyBytes, httpapi.MaxBodyBytes, nil)
 		meters.Quota(locks.QuotaHTTPIdleTime, q.HTTPIdleTimeout.Seconds(), nil)
 	}
 	if remote, ok := engine.(*upstream.Engine); ok {
