@@ -162,6 +162,18 @@ func TestTooMuchBehindAWaitEndsTheConnection(t *testing.T) {
 	}
 }
 
+func TestClientThatSentTooMuchBehindAWaitIsToldWhy(t *testing.T) {
+	engine, conn := connected(t, false)
+	c := newClient(t, conn)
+	c.request("/acquire/job?wait=1h")
+	waiting(t, engine, 1)
+	c.send(strings.Repeat("x", maxAhead+30_000))
+	if got := c.receive("GET"); got.status != 400 || !strings.Contains(got.body, errAhead.Error()) || !got.last {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	c.expectEnd()
+}
+
 func TestLeavingIsNoRefusal(t *testing.T) {
 	p := newPipes()
 	m := metrics.New(build())

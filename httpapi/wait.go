@@ -38,6 +38,7 @@ func (s *Server) ask(c call, req locks.AcquireRequest) (locks.Lease, error) {
 	case !gone:
 		return locks.Lease{}, errUserGone
 	case c.conn.in.Overrun():
+		c.conn.lingers = true
 		s.exceeded(locks.QuotaAheadBytes)
 		return locks.Lease{}, errAhead
 	}
