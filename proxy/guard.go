@@ -23,9 +23,9 @@ const (
 
 	// What is read of a client while its command waits. One that sends more behind
 	// such a command is broken.
-	maxAhead = 256 << 10
+	maxAhead = 64 << 10
 
-	errAhead protocolError = "more than 256 KiB sent behind a command that waits"
+	errAhead protocolError = "more than 64 KiB sent behind a command that waits"
 
 	// A connection that candado ends is first shut for writing, and what the
 	// client had still sent is read and thrown away, within these bounds: closing

@@ -16,8 +16,9 @@ const (
 	mostBytes = 64 << 20      // of one request
 
 	// ownFiles is how many files the process has open besides its clients' connections:
-	// listeners, connections to the upstream, what the Go runtime needs.
-	ownFiles = 64
+	// listeners, connections to the upstream, those that are only told that they are too
+	// many, what the Go runtime needs.
+	ownFiles = 160
 )
 
 // Quotas are the bounds on what clients can make candado keep, beside MaxWaiters. A
@@ -43,13 +44,13 @@ func (m *Main) measureQuotas(meters *metrics.Metrics, engine locks.Engine, waiti
 	for _, f := range m.fronts {
 		connections[f.name] = f.server.Connections
 	}
-	meters.Quota(locks.QuotaRESPConnections, float64(q.Connections), connections["resp"])
+	meters.Quota(locks.QuotaRESPConnections, float64(m.Config.respConnections(openFiles())), connections["resp"])
 	meters.Quota(locks.QuotaLockWaiters, float64(m.Config.MaxWaiters), nil)
 	meters.Quota(locks.QuotaWaiting, float64(q.Waiting), waiting.Waiting)
 	meters.Quota(locks.QuotaSessionLeases, float64(q.SessionLeases), nil)
 	meters.Quota(locks.QuotaCommandBytes, float64(q.CommandBytes), nil)
 	meters.Quota(locks.QuotaCommandArguments, proxy.DefaultArguments, nil)
-	meters.Quota(locks.QuotaAheadBytes, proxy.MaxAhead, nil) // by HTTP it is less
+	meters.Quota(locks.QuotaAheadBytes, proxy.MaxAhead, nil)
 	most := float64(proxy.MaxSending)
 	if connections["http"] != nil {
 		most += httpapi.MaxSending
@@ -74,6 +75,17 @@ func (m *Main) measureQuotas(meters *metrics.Metrics, engine locks.Engine, waiti
 	if remote, ok := engine.(*upstream.Engine); ok {
 		meters.Quota(locks.QuotaUpstreamOperations, upstream.MaxQueued, remote.Queued)
 	}
+}
+
+// respConnections returns how many RESP clients may be connected if the process may open
+// so many files, 0 if that is not known: not so many that none are left for HTTP, by
+// which others see whether candado lives.
+func (c Config) respConnections(files uint64) int {
+	if files == 0 || c.HTTP == "" {
+		return c.Quotas.Connections
+	}
+	room := max(int64(min(files, mostOfAny))-ownFiles, 1)
+	return int(min(int64(c.Quotas.Connections), max(room-room/16, 1)))
 }
 
 // warnOfFewFiles warns if the process may open fewer files than its listeners may have

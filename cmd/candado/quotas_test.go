@@ -60,6 +60,27 @@ func TestQuotasAreMeasured(t *testing.T) {
 	}
 }
 
+func TestFilesAreLeftForHTTP(t *testing.T) {
+	for _, test := range []struct {
+		files uint64
+		http  string
+		want  int
+	}{
+		{0, "127.0.0.1:0", 10_000},
+		{1 << 63, "127.0.0.1:0", 10_000},
+		{20_000, "127.0.0.1:0", 10_000},
+		{1024, "127.0.0.1:0", 810},
+		{1024, "", 10_000},
+		{10, "127.0.0.1:0", 1},
+	} {
+		c := testConfig(t)
+		c.HTTP = test.http
+		if got := c.respConnections(test.files); got != test.want {
+			t.Errorf("with %d files and HTTP at %q: %d connections, want %d", test.files, test.http, got, test.want)
+		}
+	}
+}
+
 func TestTooFewFilesAreSpokenOf(t *testing.T) {
 	for limit, warned := range map[uint64]bool{0: false, 1024: true, 10_000 + ownFiles - 1: true, 10_000 + ownFiles: false, 1 << 20: false} {
 		var log bytes.Buffer

@@ -162,7 +162,7 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 		AuthFailed: func(throttled bool) { meters.AuthFailed("resp", throttled) },
 		Exceeded:   meters.Exceeded,
 
-		MaxConnections:   m.Config.Quotas.Connections,
+		MaxConnections:   m.Config.respConnections(openFiles()),
 		MaxSessionLeases: m.Config.Quotas.SessionLeases,
 		MaxCommandBytes:  m.Config.Quotas.CommandBytes,
 		CommandTimeout:   m.Config.Quotas.RequestTimeout,
