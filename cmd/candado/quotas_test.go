@@ -39,7 +39,7 @@ func TestQuotasAreMeasured(t *testing.T) {
 		`candado_quota_limit{quota="header_bytes"} 7000`,
 		`candado_quota_limit{quota="command_arguments"} 1024`,
 		`candado_quota_limit{quota="body_bytes"} 4096`,
-		`candado_quota_limit{quota="ahead_bytes"} 262144`,
+		`candado_quota_limit{quota="ahead_bytes"} 65536`,
 		`candado_quota_limit{quota="request_seconds"} 10`,
 		`candado_quota_limit{quota="idle_seconds"} 90`,
 		`candado_quota_limit{quota="http_idle_seconds"} 30`,
