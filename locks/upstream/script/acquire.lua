@@ -74,7 +74,7 @@ if exclusive and queued and place == 0 and (LT or who ~= '') then
       -- What is there has kept the lower score: this is the copy of a request that waits.
       at = tonumber(redis.call('ZSCORE', queue, entry))
     end
-    if math.floor(now / 16000000) ~= math.floor(math.abs(word) / 16000000) then redis.call('PEXPIRE', queue, '60000') end
+    if math.floor(now / 16000000) ~= math.floor(math.abs(word) / 16000000) then redis.call('PEXPIRE', queue, text(60000 + (pending and ttl or 0))) end
     return {2, now, last, at, {expires}}
   end
 end

@@ -10,7 +10,7 @@
 -- there is more to serve), then for each request of the calling candado that there is news of: kind, number, token, expires}.
 -- Other candados get the same four, packed, on their channel. Kind: 1 granted, 2 the owner waits with another request, 3 no token is left.
 local ENTRY, ENTRY_SIZE, NEWS = '<xc8c16xBI4I6', 37, '<Bc8I7I7'
-local KEPT = 60000          -- ms that the key outlives the last word from a candado
+local KEPT = 60000          -- ms that the key outlives the last word from a candado, and the TTL of a pending lease beside it
 local SILENT = 3000000      -- µs after which a candado that has said nothing is taken for dead
 local FORGOTTEN = 5000000   -- the same, in the eyes of a candado that has no request waiting
 local GAP = 1500000         -- µs within which each says so, if it can
@@ -98,11 +98,14 @@ local function forgive()
   end
 end
 
+-- Sets the key's expiry anew. Beside a pending lease the key must not be gone before that is over: then it would count as heard of.
+local function keep() redis.call('PEXPIRE', queue, digits(KEPT + (pending and ttl or 0))) end
+
 -- Says that the calling candado lives, and has requests waiting here.
 local function speak()
   forgive() -- first: who speaks first must not make the others look dead
   redis.call('ZADD', queue, digits(-now), 'c' .. self)
-  redis.call('PEXPIRE', queue, KEPT)
+  keep()
   wrote = true
 end
 
@@ -166,6 +169,7 @@ local function hand_over(w, age)
   local former, latest = last, request
   grant(token, w.number, 0, w.owner, w.ttl, till)
   pending = w.place
+  if ttl > KEPT / 2 then keep() end -- shorter ones are over before the key expires
   if w.candado ~= self then save() end
   if tell(w.candado, 1, w.number, token, till) then return end
   changed = true

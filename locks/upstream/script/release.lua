@@ -31,6 +31,7 @@ if exclusive and queued and sent == 0 and from ~= ended and flags == 0 and
         redis.call('DEL', key .. ':w') -- as below
         redis.call('SET', key, packed, 'PX', text(span + RETENTION))
       end
+      if span > 30000 then redis.call('PEXPIRE', queue, text(span + 60000)) end -- a shorter lease is over before the key expires
       return {1, now, 1, 1, {till, 1, number, token, till}}
     end
   end
