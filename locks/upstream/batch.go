@@ -240,7 +240,7 @@ func (b *batcher) fly(units []*unit) (relieved bool) {
 	for n, c := range ops {
 		r, err := reply{}, err
 		if err == nil {
-			r, err = b.engine.item(c, items[n], now)
+			r, err = b.engine.item(c, items[n], now, f.begun)
 		}
 		c.came(r, err)
 	}
@@ -291,7 +291,7 @@ func (b *batcher) send(ctx *flight, calls []*call, beside []redis.Cmder) (items 
 	if err != nil {
 		return nil, 0, err
 	}
-	e.clock.seen(now)
+	e.clock.seen(now, ctx.begun)
 	switch {
 	case status == statusLate:
 		return nil, 0, errLate
@@ -334,11 +334,11 @@ func (b *batcher) eval(ctx context.Context, args []any, beside []redis.Cmder) (a
 	return cmd.Val(), err
 }
 
-// item reads what one operation of a batch came to.
-func (e *Engine) item(c *call, v any, now int64) (reply, error) {
+// item reads what one operation of a batch came to that was sent then.
+func (e *Engine) item(c *call, v any, now int64, sent time.Time) (reply, error) {
 	n, ok := v.(int64)
 	if !ok {
-		return e.parse(c, v)
+		return e.parse(c, v, sent)
 	}
 	return reply{status: min(n, statusDone), now: now, value: n}, nil
 }

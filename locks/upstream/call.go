@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -161,14 +162,14 @@ func beginning(v any) (status, now int64, fields []any, err error) {
 	return status, now, fields[2:], nil
 }
 
-// parse takes in the reply of a script about the call, and passes on the news that
-// some end with.
-func (e *Engine) parse(c *call, v any) (reply, error) {
+// parse takes in the reply of a script about the call, which was sent then, and passes on the
+// news that some end with.
+func (e *Engine) parse(c *call, v any, sent time.Time) (reply, error) {
 	status, now, fields, err := beginning(v)
 	if err != nil {
 		return reply{}, err
 	}
-	e.clock.seen(now)
+	e.clock.seen(now, sent)
 	if n := len(fields); n > 0 {
 		if news, ok := fields[n-1].([]any); ok {
 			fields = fields[:n-1]

@@ -71,12 +71,13 @@ func (e *Engine) pipeline(ctx context.Context, calls []*call) (again []*call) {
 		cmds[n] = redis.NewCmd(ctx, e.command(c, until)...)
 		_ = pipe.Process(ctx, cmds[n]) // only notes it
 	}
+	sent := time.Now()
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	unknown := map[string]script.Script{}
 	for n, c := range calls {
 		v, err := cmds[n].Result()
 		if err == nil {
-			c.reply, err = e.parse(c, v)
+			c.reply, err = e.parse(c, v, sent)
 		}
 		if err == nil {
 			c.err = nil // of the copy before
@@ -118,11 +119,12 @@ func (e *Engine) learnTime(ctx context.Context) error {
 	if e.clock.known() {
 		return nil
 	}
+	sent := time.Now()
 	now, err := e.client.Time(ctx).Result()
 	if err != nil {
 		e.health.failed(err)
 		return err
 	}
-	e.clock.seen(now.UnixMicro())
+	e.clock.seen(now.UnixMicro(), sent)
 	return nil
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"strconv"
 	"testing"
 	"time"
@@ -67,5 +68,52 @@ func TestPendingLeaseThatNobodyHeardOfIsOverHoweverLateSomebodyLooks(t *testing.
 				}
 			}
 		}
+	}
+}
+
+// A reply that was long on its way, or was read late by a process that stood still,
+// says what time it was, not what time it is.
+func TestGrantThatIsReadLateIsNotTakenForPrompt(t *testing.T) {
+	e, w, release := stoodBy(t, time.Minute)
+	release()
+	what := <-w.news
+	now := e.clock.at(time.Now())
+	if e.clock.seen(now, time.Now()); !e.prompt(w, what) {
+		t.Error("a grant that is heard of at once is not prompt")
+	}
+	if e.clock.seen(now, time.Now().Add(-2*promptly)); e.prompt(w, what) {
+		t.Error("a grant that may be old is prompt")
+	}
+}
+
+func TestShortLeaseIsNotGivenOutAfterItsEnd(t *testing.T) {
+	s := redistest.Start(t)
+	p := redistest.NewProxy(t, s.Addr)
+	e, err := open(Options{URL: p.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	held, err := e.Acquire(t.Context(), locks.AcquireRequest{ID: "a", TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	granted := make(chan locks.Lease, 1)
+	go func() {
+		lease, _ := e.Acquire(context.Background(), locks.AcquireRequest{ID: "a", TTL: 500 * time.Millisecond, Wait: locks.Forever})
+		granted <- lease
+	}()
+	for e.Waiting("a") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	p.Lag(time.Second)
+	if _, err := e.Release(t.Context(), locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: held.Token}}); err != nil {
+		t.Fatal(err)
+	}
+	p.Lag(0)
+	lease := <-granted
+	live, err := openAt(t, s).Check(t.Context(), "a", lease.Token)
+	if err != nil || !live {
+		t.Errorf("the lease that the client is told of lives: %v, %v", live, err)
 	}
 }

@@ -150,7 +150,7 @@ func (e *Engine) confirm(ctx context.Context, w *waiter, what news) (live bool, 
 		if err := e.serves(); err != nil { // nothing is asked here that would find the server refused
 			return false, err
 		}
-		return e.clock.at(time.Now()) < what.expires, nil
+		return e.clock.latest(time.Now()) < what.expires, nil
 	}
 	if e.prompt(w, what) {
 		c := new(call)
@@ -190,7 +190,7 @@ func (e *Engine) prompt(w *waiter, what news) bool {
 		return false
 	}
 	granted := what.expires - provisional.Microseconds() // its provisional time is that, or it was not heard of
-	age := time.Duration(e.clock.at(time.Now())-granted) * time.Microsecond
+	age := time.Duration(e.clock.latest(time.Now())-granted) * time.Microsecond
 	return age.Abs() <= promptly
 }
 

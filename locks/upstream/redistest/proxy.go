@@ -31,6 +31,7 @@ type Proxy struct {
 	muted  bool   // whether subscriptions hear nothing
 	old    []byte // is replaced in replies by
 	with   []byte
+	lag    time.Duration // for so long replies are held back
 	frozen chan struct{} // closed when bytes pass again; nil: they pass
 	closed bool
 }
@@ -113,6 +114,21 @@ func (p *Proxy) Mute(muted bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.muted = muted
+}
+
+// Lag lets replies through only after that time; 0: at once again.
+func (p *Proxy) Lag(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lag = d
+}
+
+// lags waits for as long as replies do.
+func (p *Proxy) lags() {
+	p.mu.Lock()
+	d := p.lag
+	p.mu.Unlock()
+	time.Sleep(d)
 }
 
 // Freeze holds all bytes back, in both directions, with their connections open,
@@ -213,6 +229,7 @@ func (p *Proxy) serve(client net.Conn) {
 		if err != nil {
 			return
 		}
+		p.lags()
 		p.pass()
 		if p.mute(&subscribed) {
 			continue
