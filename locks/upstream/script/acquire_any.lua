@@ -23,7 +23,7 @@ if not place or other and other.number ~= from and place > 0 then
 elseif queued and place_of(entry) then
   speak()
   return done({2, now, last, place_of(entry)}) -- a copy of a request that waits
-elseif other then
+elseif other and other.number ~= from then
   -- The owner asks anew: this request takes the place of the earlier one.
   leave(other)
   tell(other.candado, 2, other.number, 0, 0)
