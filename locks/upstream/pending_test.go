@@ -117,3 +117,58 @@ func TestShortLeaseIsNotGivenOutAfterItsEnd(t *testing.T) {
 		t.Errorf("the lease that the client is told of lives: %v, %v", live, err)
 	}
 }
+
+// A lock that two pass to and fro is hardly ever tended: what owners leave behind in the
+// queue has to go all the same.
+func TestOwnersLeaveNoPlacesInAQueueThatIsNeverTended(t *testing.T) {
+	e, err := open(Options{URL: redistest.Start(t).URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	held, err := e.Acquire(t.Context(), locks.AcquireRequest{ID: "a", TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := int64(0)
+	for i := range 5000 {
+		req := locks.AcquireRequest{ID: "a", Owner: locks.Owner("owner " + strconv.Itoa(i)), TTL: 30 * time.Second, Wait: locks.Forever}
+		w := e.waiting.join(req)
+		if r, err := e.ask(t.Context(), e.acquireCall(req, w.entry, 0)); err != nil || r.status != statusWaits {
+			t.Fatalf("request %d: %+v, %v", i, r, err)
+		}
+		if _, err := e.Release(t.Context(), locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: held.Token}}); err != nil {
+			t.Fatal(err)
+		}
+		if held, _, err = e.act(t.Context(), w, <-w.news); err != nil || held.Token == 0 {
+			t.Fatalf("request %d came to %+v, %v", i, held, err)
+		}
+		e.waiting.part(w)
+		if i%100 == 0 {
+			most = max(most, e.client.ZCard(t.Context(), e.keys.record("a")+queueKey).Val())
+		}
+	}
+	if most > 1500 {
+		t.Errorf("the queue of two had up to %d members", most)
+	}
+}
+
+// It finds its own first entry in the queue only if the data went back in time. That is nobody who
+// takes its place.
+func TestWhoComesBackDoesNotReplaceItself(t *testing.T) {
+	e, w, _ := stoodBy(t, time.Minute)
+	if _, ended, err := e.enter(t.Context(), w); ended || err != nil {
+		t.Fatalf("coming back: %v, %v", ended, err)
+	}
+	select {
+	case what := <-w.news:
+		t.Errorf("the request is told %+v", what)
+	default:
+	}
+	if n := e.client.ZCount(t.Context(), e.keys.record("a")+queueKey, "0", "(5000000000000000").Val(); n != 1 {
+		t.Errorf("it has %d entries", n)
+	}
+	if i, err := e.Info(t.Context(), "a"); err != nil || i.Waiters != 1 {
+		t.Errorf("%d requests wait, %v", i.Waiters, err)
+	}
+}

@@ -65,7 +65,7 @@ if exclusive and queued and place == 0 and (LT or who ~= '') then
     mine = string.format('%.0f', mine + far)
     mine = redis.call('ZRANGEBYSCORE', queue, mine, mine)[1]
   end
-  if n < most and age >= -gap and age <= gap and not mine then
+  if n < most and n % 1024 ~= 1023 and age >= -gap and age <= gap and not mine then
     local at = word < now and now or word + 1
     local entry, spoke, size = 'w' .. from .. self .. string.sub(op, 25), string.format('-%.0f', now), string.format('%.0f', far - n - 1)
     if who ~= '' then

@@ -17,6 +17,7 @@ local GAP = 1500000         -- µs within which each says so, if it can
 local GRACE = 2500000       -- µs that candados have to speak once they can again; for the first second of them they count as heard of (GAP)
 local PROVISIONAL = 4000000 -- µs that a granted lease lasts until its candado confirms that it was heard of
 local UNHEARD = 2000000     -- the same, if nobody listened: its candado tends the lock before that, or never
+local TIDY = 1024           -- the queue is cleared up by one of so many that enter, at least: it may be used and never tended
 local MOST = 256            -- waiters that one script serves: others want to use the server too
 local queue = key .. ':q2'
 local news, wrote = {0}, false -- whether anything was written but the record
@@ -77,6 +78,13 @@ local function count_waiters()
   return redis.call('ZCOUNT', queue, 0, WAITERS) - (pending and stands() and 1 or 0)
 end
 
+-- How many requests wait, once it has cleared away where the owners were whose requests were granted.
+local function tidy()
+  local w = first()
+  redis.call('ZREMRANGEBYSCORE', queue, '-inf', '(' .. digits((w and w.place or FAR / 2) - FAR))
+  return count_waiters()
+end
+
 -- Takes a request out of the queue.
 local function leave(w)
   redis.call('ZREM', queue, w.entry)
@@ -121,10 +129,8 @@ end
 local function enter(entry, place, who)
   local ends = redis.call('ZREVRANGE', queue, 0, 1, 'WITHSCORES')
   local n = ends[1] == 'z' and FAR - ends[2] or count_waiters()
-  if place == 0 and n >= most then
-    n = count_waiters()
-    if n >= most then return nil end
-  end
+  if n % TIDY == TIDY - 1 or place == 0 and n >= most then n = tidy() end
+  if place == 0 and n >= most then return nil end
   if place == 0 then place = math.max(now, (ends[4] or 0) + 1) end
   speak()
   redis.call('ZADD', queue, digits(place), entry, digits(FAR - n - 1), 'z')

@@ -31,9 +31,7 @@ end
 
 if queued and #ARGV > 3 then
   -- How many wait, and whose owners do, is made exact from time to time: what was granted has left both as they were.
-  local w = first()
-  if w then redis.call('ZREMRANGEBYSCORE', queue, '-inf', '(' .. digits(w.place - FAR)) end
-  redis.call('ZADD', queue, digits(FAR - count_waiters()), 'z')
+  redis.call('ZADD', queue, digits(FAR - tidy()), 'z')
 end
 
 local reply = {1, now}
