@@ -74,10 +74,9 @@ func TestPendingLeaseThatNobodyHeardOfIsOverHoweverLateSomebodyLooks(t *testing.
 // A reply that was long on its way, or was read late by a process that stood still,
 // says what time it was, not what time it is.
 func TestGrantThatIsReadLateIsNotTakenForPrompt(t *testing.T) {
-	e, w, release := stoodBy(t, time.Minute)
-	release()
-	what := <-w.news
+	e, w, _ := stoodBy(t, time.Minute)
 	now := e.clock.at(time.Now())
+	what := news{newsGranted, 1, now + provisional.Microseconds()}
 	if e.clock.seen(now, time.Now()); !e.prompt(w, what) {
 		t.Error("a grant that is heard of at once is not prompt")
 	}
