@@ -35,7 +35,7 @@ func (c *call) quit() error {
 
 func (c *call) reset() error {
 	c.sess.reset()
-	if c.srv.opts.Access != nil {
+	if c.srv.opts.Access != nil && !c.stranger() { // who is one has no more time by this
 		c.sess.logout()
 		c.sess.guard.setStranger(time.Now().Add(c.srv.opts.CommandTimeout))
 	}
