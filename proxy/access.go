@@ -39,6 +39,10 @@ type login struct {
 	name string // empty: nobody
 	stop func() // ends the following of that user
 
+	// former has the same for those it was before, and who may have left it session
+	// leases: these end with their user, whoever goes on with the connection.
+	former map[string]func()
+
 	list *users.List // in which who was looked up
 	who  *users.User // nil if he is not there
 }
@@ -168,21 +172,40 @@ func (c *call) whileWatched(do func(context.Context)) (gone bool) {
 func (c *call) login(u *users.User) {
 	s := c.sess
 	if s.login.name != u.Name() {
-		s.logout()
-		s.login.name = u.Name()
-		s.login.stop = c.srv.opts.Access.Follow(u.Name(), func() { c.srv.expel(s) })
+		former := s.login.former
+		if s.login.name != "" && s.leases.Holds() {
+			if former == nil {
+				former = make(map[string]func())
+			}
+			former[s.login.name] = s.login.stop
+		} else {
+			s.login.unfollow()
+			former = nil
+		}
+		stop := former[u.Name()]
+		if delete(former, u.Name()); stop == nil {
+			stop = c.srv.opts.Access.Follow(u.Name(), func() { c.srv.expel(s) })
+		}
+		s.login = login{name: u.Name(), stop: stop, former: former}
 		s.update(func(i *identity) { i.user = u.Name() })
 	}
 	s.guard.setStranger(time.Time{})
 }
 
-// logout makes the session nobody's.
+// logout makes the session nobody's. It has no leases any more.
 func (s *session) logout() {
-	if s.login.stop != nil {
-		s.login.stop()
-	}
+	s.login.unfollow()
 	s.login = login{}
 	s.update(func(i *identity) { i.user = "" })
+}
+
+func (l *login) unfollow() {
+	if l.stop != nil {
+		l.stop()
+	}
+	for _, stop := range l.former {
+		stop()
+	}
 }
 
 // expel closes the connection of a user who is gone. A command that waits ends with it.

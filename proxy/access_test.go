@@ -314,3 +314,39 @@ func TestCommandsOfARemovedUserAreRefused(t *testing.T) {
 		t.Errorf("bob is %v", u)
 	}
 }
+
+// TestSessionLeasesEndWithWhoAcquiredThem: also if the connection is somebody else's by then.
+func TestSessionLeasesEndWithWhoAcquiredThem(t *testing.T) {
+	engine := memory.New(memory.Options{})
+	guard := accesstest.Guard(t, sesame, builder, "eve e all *")
+	_, addr := start(t, Options{Engine: engine, Access: guard})
+	holds := func(id locks.ID) bool {
+		info, err := engine.Info(context.Background(), id)
+		return err == nil && info.Held()
+	}
+	left, empty, back := dial(t, addr), dial(t, addr), dial(t, addr)
+	for i, c := range []*client{left, empty, back} {
+		c.want("+OK\r\n", "AUTH", "bob", "builder")
+		if got := c.do("LOCK.ACQUIRE", fmt.Sprint("a", i), "SESSION"); got[0] != ':' {
+			t.Fatal(got)
+		}
+	}
+	left.want("+OK\r\n", "AUTH", "sesame")
+	left.want("+OK\r\n", "AUTH", "eve", "e")
+	left.want("+OK\r\n", "AUTH", "sesame")
+	back.want("+OK\r\n", "AUTH", "eve", "e")
+	back.want("+OK\r\n", "AUTH", "bob", "builder")
+	empty.want("+RESET\r\n", "RESET")
+	empty.want("+OK\r\n", "AUTH", "sesame")
+	if gone := guard.Replace(accesstest.List(t, sesame, "eve e all *")); gone != 2 {
+		t.Errorf("%d connections are told", gone)
+	}
+	eventually(t, "bob's leases are over", func() bool { return !holds("a0") && !holds("a1") && !holds("a2") })
+	for _, c := range []*client{left, back} {
+		if raw, err := readReply(c.r); err == nil {
+			t.Errorf("it got %q", raw)
+		}
+	}
+	empty.want("+PONG\r\n", "PING")
+	_ = empty.conn.Close()
+}

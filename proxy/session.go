@@ -63,9 +63,7 @@ func newSession(id int64, g *guard, now time.Time) *session {
 func (s *session) end() {
 	s.cancel()
 	s.leases.End()
-	if s.login.stop != nil {
-		s.login.stop()
-	}
+	s.login.unfollow()
 }
 
 // reset returns the session to the state of a new one. Its leases are released

@@ -165,6 +165,13 @@ func (m *Manager) endLocked(a *ask) {
 	delete(a.session.asks, a)
 }
 
+// Holds reports whether the session has leases.
+func (s *Session) Holds() bool {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	return len(s.stay.leases) > 0
+}
+
 // Release releases as the engine does, on behalf of the session's holder. What
 // it ends, whichever sessions have it, is ended on purpose and not lost; except
 // what is ended by force: that is lost to the other sessions that have it.
