@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -267,4 +268,27 @@ func FuzzAuthorization(f *testing.F) {
 			t.Errorf("%q is %q and %q", header, name, password)
 		}
 	})
+}
+
+// TestNoLogShowsCredentials: also not that for debugging, of requests that can't be read.
+func TestNoLogShowsCredentials(t *testing.T) {
+	for _, head := range []string{
+		"Authorization: Bearer \x00hunter2", "Authorization: Basic hunter2\x7f", "Authorization Bearer hunter2: x", "Authorization : Bearer hunter2",
+		"Authorization: Bearer hunter2\r\nContent-Length: hunter2", "Authorization: Bearer hunter2\r\nTransfer-Encoding: hunter2",
+		"Transfer-Encoding: chunked\r\n\r\n0\r\nAuthorization: Bearer hunter2",
+	} {
+		var log bytes.Buffer
+		p := newPipes()
+		o := Options{Engine: agreeable(), Access: accesstest.Guard(t, sesame), Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+		virtually(t, o, p, func(t *testing.T, _ *Server) {
+			c := p.dial(t)
+			c.send("POST /acquire/a HTTP/1.1\r\nHost: candado\r\n" + head + "\r\n\r\n")
+			if a := c.receive("POST"); a.status != 400 && a.status != 401 || strings.Contains(fmt.Sprint(a), "hunter2") {
+				t.Errorf("%q: %v", head, a)
+			}
+		})
+		if strings.Contains(log.String(), "hunter2") {
+			t.Errorf("%q: the log shows %s", head, log.String())
+		}
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/valyala/fasthttp"
@@ -163,7 +165,21 @@ func (s *Server) stopping() error {
 type debugLog struct{ log *slog.Logger }
 
 func (d debugLog) Printf(format string, args ...any) {
-	if d.log.Enabled(context.Background(), slog.LevelDebug) {
-		d.log.Debug("http", "message", fmt.Sprintf(format, args...))
+	if !d.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
 	}
+	shown := slices.Clone(args)
+	for i, arg := range args {
+		if err, ok := arg.(error); ok {
+			shown[i] = unquoted(err)
+		}
+	}
+	d.log.Debug("http", "message", fmt.Sprintf(format, shown...))
+}
+
+// unquoted returns an error's text as far as it repeats nothing of a request, which
+// fasthttp quotes: it may be a password.
+func unquoted(err error) string {
+	text, _, _ := strings.Cut(err.Error(), `"`)
+	return text
 }
