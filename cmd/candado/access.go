@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/goodjobtech/candado/locks/access"
 )
@@ -31,6 +33,7 @@ func (secret) MarshalText() ([]byte, error) { return []byte("***"), nil }
 
 const (
 	maxSecretFile = 64 << 10
+	secretTime    = 5 * time.Second // for a pipe to be read
 	othersRead    = fs.FileMode(0o004)
 )
 
@@ -69,7 +72,8 @@ func usersFile(path string, log *slog.Logger) (*access.List, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return access.ReadList(f)
+	list, err := access.ReadList(f)
+	return list, bare(err)
 }
 
 // passwordFile returns the first line of a file.
@@ -82,12 +86,15 @@ func passwordFile(path string, log *slog.Logger) (string, error) {
 	return firstLine(f)
 }
 
-// openSecret opens a file. Its error says why it can't be, without its path.
+// openSecret opens a file. Its error says why it can't be, without its path. A named
+// pipe that nobody writes to is empty, and one that somebody holds open fails in the
+// end: else the start could not be stopped, and no SIGHUP would be heard any more.
 func openSecret(path string, log *slog.Logger) (*os.File, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, bare(err)
 	}
+	_ = f.SetReadDeadline(time.Now().Add(secretTime)) // fails on a regular file, which needs none
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode()&othersRead != 0 {
 		log.Warn("every user of this machine may read a file with passwords", "file", path, "mode", info.Mode().String())
 	}

@@ -278,3 +278,45 @@ func TestFileThatOthersMayReadIsLogged(t *testing.T) {
 		}
 	}
 }
+
+// A pipe is read if somebody writes to it, and nobody waits long for that.
+func TestPipeInPlaceOfAFileIsNotWaitedForLong(t *testing.T) {
+	need(t, "mkfifo")
+	for _, test := range []struct {
+		name   string
+		writer bool
+		text   string
+		want   string
+	}{
+		{"nobody writes", false, "", "the password is empty"},
+		{"somebody writes", true, "hunter2\n", ""},
+		{"somebody is silent", true, "", "i/o timeout"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			pipe := filepath.Join(t.TempDir(), "pipe")
+			output(t, "mkfifo", "-m", "600", pipe)
+			if test.writer {
+				w, err := os.OpenFile(pipe, os.O_RDWR, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer w.Close()
+				fmt.Fprint(w, test.text)
+			}
+			failed := make(chan string, 1)
+			go func() {
+				_, err := Config{PasswordFile: pipe}.users(slog.New(slog.DiscardHandler))
+				failed <- fmt.Sprint(err)
+			}()
+			select {
+			case got := <-failed:
+				if test.want == "" && got != "<nil>" || !strings.HasSuffix(got, test.want) {
+					t.Errorf("it is %q, want %q", got, test.want)
+				}
+			case <-time.After(patience):
+				t.Error("it is read for ever")
+			}
+		})
+	}
+}
