@@ -109,6 +109,7 @@ func TestBadLinesAreNamedAndNotShown(t *testing.T) {
 		{"u " + good + " all,read *", "operation 1 is none of"},
 		{"u " + good + " , *", "operation 1 is none of"},
 		{"u " + good + " all a #b", "a pattern begins with #"},
+		{"u " + good + " all *v " + good + " acquire b*", "a pattern is a hash: two users stand in one line"},
 		{"u " + good + " all a\x01", "a pattern has a blank or a control character"},
 		{"u " + good + " all " + strings.Repeat("a", 1025), "a pattern is longer than 1024 bytes"},
 		{"u " + strings.Replace(good, "argon2id", "argon2i", 1) + " all *", "the hash is no argon2id hash"},

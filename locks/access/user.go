@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/goodjobtech/candado/locks"
@@ -99,6 +100,8 @@ func checkPattern(pattern string) error {
 		return errors.New("a pattern is empty")
 	case len(pattern) > locks.MaxIDLen:
 		return fmt.Errorf("a pattern is longer than %d bytes", locks.MaxIDLen)
+	case strings.HasPrefix(pattern, "$argon2id$"): // added to a file whose last line had no end
+		return errors.New("a pattern is a hash: two users stand in one line")
 	case pattern[0] == '#':
 		return errors.New(`a pattern begins with # (a comment has a line of its own; a pattern for IDs that begin so is written \#)`)
 	}
