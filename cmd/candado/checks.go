@@ -45,10 +45,14 @@ func address(text string) (string, error) {
 	return text, nil
 }
 
-// password takes any text but none: who meant to set one and has none must hear of it.
+// password takes any text but none: who meant to set one and has none must hear of it. Nor
+// does it take the end of a line, which came along from a file and which no client sends.
 func password(text string) (secret, error) {
-	if text == "" {
+	switch {
+	case text == "":
 		return "", errEmpty
+	case strings.HasSuffix(text, "\n"), strings.HasSuffix(text, "\r"):
+		return "", errors.New("ends with the end of a line, which would be part of it")
 	}
 	return secret(text), nil
 }

@@ -167,6 +167,8 @@ func TestBadValuesEndWithExit2AndTheFlagsName(t *testing.T) {
 		{map[string]string{"CANDADO_UPSTREAM": "redis://h?db=-1"}, nil, `--upstream (from CANDADO_UPSTREAM) has a database that is not a number, such as the 0 of redis://host:port/0`},
 		{nil, []string{"--password="}, `--password must not be empty`},
 		{map[string]string{"CANDADO_PASSWORD": ""}, nil, `--password (from CANDADO_PASSWORD) must not be empty`},
+		{map[string]string{"CANDADO_PASSWORD": "x\n"}, nil, `--password (from CANDADO_PASSWORD) ends with the end of a line, which would be part of it`},
+		{nil, []string{"--password=x\r"}, `--password ends with the end of a line, which would be part of it`},
 		{nil, []string{"--password-file="}, `--password-file must not be empty`},
 		{nil, []string{"--users-file="}, `--users-file must not be empty`},
 		{map[string]string{"CANDADO_PASSWORD": "x"}, []string{"--password-file=y"}, `--password (from CANDADO_PASSWORD) and --password-file are both set, but there is one password`},
