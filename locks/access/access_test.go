@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,7 @@ import (
 // cheap returns a users file's line whose hash is quickly computed.
 func cheap(t testing.TB, name, password, operations string, patterns ...string) string {
 	t.Helper()
-	h := hash{memory: 8, time: 1, threads: 1, salt: []byte("saltsalt"), digest: make([]byte, minDigest)}
+	h := hash{cost: cost{8, 1, 1}, salt: []byte("saltsalt"), digest: make([]byte, minDigest)}
 	h.digest = h.of(password)
 	u, err := newUser(name, h, operations, patterns)
 	if err != nil {
@@ -464,4 +465,34 @@ func FuzzReadList(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestStrangersCostWhatUsersDo: where hashes differ in their cost, so do those of names that
+// nobody has; and each keeps its own when the file is read again.
+func TestStrangersCostWhatUsersDo(t *testing.T) {
+	dearer := strings.NewReplacer("m=8,", "m=16,")
+	read := func() *List {
+		l, err := list(t, cheap(t, "u", "p", "read", "*"), dearer.Replace(cheap(t, "v", "q", "read", "*")), cheap(t, "w", "r", "read", "*")).WithPassword("d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	g := NewGuard(read())
+	costs := func() (of [100]uint32) {
+		for i := range of {
+			a := &try{Attempt: Attempt{Name: fmt.Sprint("nobody", i)}, guard: g}
+			of[i] = a.verifier(g.List(), nil).(hash).memory
+		}
+		return of
+	}
+	before := costs()
+	if !slices.Contains(before[:], 8) || !slices.Contains(before[:], 16) {
+		t.Errorf("they cost %v", before)
+	}
+	for range 5 {
+		if g.Replace(read()); costs() != before {
+			t.Error("what a name costs has changed")
+		}
+	}
 }

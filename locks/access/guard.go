@@ -125,7 +125,16 @@ func (t *try) known() bool {
 
 func (t *try) dear() bool {
 	list := t.guard.List()
-	return list.verifierOf(list.User(t.Name)).dear()
+	return t.verifier(list, list.User(t.Name)).dear()
+}
+
+// verifier returns what the password is compared with; u is the user of that name in the
+// list, or nil.
+func (t *try) verifier(list *List, u *User) verifier {
+	if u == nil {
+		return list.stranger(t.guard.prove(t.Name, ""))
+	}
+	return u.verifier
 }
 
 // look looks at the password, for which an attempt was taken, and gives that back unless
@@ -144,7 +153,7 @@ func (t *try) check(ctx context.Context) (*User, error) {
 	for {
 		list := t.guard.List()
 		u := list.User(t.Name)
-		right, err := t.compare(ctx, list.verifierOf(u))
+		right, err := t.compare(ctx, t.verifier(list, u))
 		if err != nil {
 			return nil, err
 		}

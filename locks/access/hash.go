@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -82,14 +83,23 @@ func (p plain) same(other verifier) bool {
 
 // hash is an argon2id hash (RFC 9106).
 type hash struct {
-	memory       uint32 // KiB
-	time         uint32
-	threads      uint8
+	cost
 	salt, digest []byte
 }
 
+// cost is what a hash takes.
+type cost struct {
+	memory  uint32 // KiB
+	time    uint32
+	threads uint8
+}
+
+func (c cost) compare(d cost) int {
+	return cmp.Or(cmp.Compare(c.memory, d.memory), cmp.Compare(c.time, d.time), cmp.Compare(c.threads, d.threads))
+}
+
 func newHash(password string) hash {
-	h := hash{memory: newMemory, time: newTime, threads: newThreads, salt: make([]byte, newSalt), digest: make([]byte, newDigest)}
+	h := hash{cost: cost{newMemory, newTime, newThreads}, salt: make([]byte, newSalt), digest: make([]byte, newDigest)}
 	_, _ = rand.Read(h.salt) // it never fails
 	h.digest = h.of(password)
 	return h

@@ -2,27 +2,37 @@ package access
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // List is the users there are. It does not change, and is safe for concurrent use.
 type List struct {
 	users map[string]*User
 
-	// stranger takes as long to refuse whoever is not in the list as a user of it.
-	stranger verifier
+	// strangers take as long to refuse whoever is not in the list as users of it: there is
+	// one for each cost that users' hashes have, the cheapest first.
+	strangers []verifier
 }
 
 // newList returns a list of users whose names differ.
 func newList(users []*User) *List {
-	l := &List{users: make(map[string]*User, len(users)), stranger: plain{}}
+	l := &List{users: make(map[string]*User, len(users))}
+	costs := make(map[cost]hash)
 	for _, u := range users {
 		l.users[u.name] = u
-		// Where users' hashes differ in their cost, a stranger's is that of one of them.
-		if h, ok := u.verifier.(hash); ok && !l.stranger.dear() {
-			l.stranger = h.nobody()
+		if h, ok := u.verifier.(hash); ok {
+			costs[h.cost] = h
 		}
+	}
+	for _, c := range slices.SortedFunc(maps.Keys(costs), cost.compare) {
+		l.strangers = append(l.strangers, costs[c].nobody())
+	}
+	if len(l.strangers) == 0 {
+		l.strangers = []verifier{plain{}}
 	}
 	return l
 }
@@ -52,12 +62,11 @@ func (l *List) User(name string) *User { return l.users[name] }
 // Len returns how many users there are.
 func (l *List) Len() int { return len(l.users) }
 
-// verifierOf returns what a password given under that name is compared with.
-func (l *List) verifierOf(u *User) verifier {
-	if u == nil {
-		return l.stranger
-	}
-	return u.verifier
+// stranger returns what a password is compared with that is given under a name which
+// nobody has. That name's proof chooses among the costs: a name that always costs the
+// same may be a user's or not.
+func (l *List) stranger(p proof) verifier {
+	return l.strangers[binary.BigEndian.Uint64(p[:])%uint64(len(l.strangers))]
 }
 
 var errNoUsers = errors.New("has no users")
