@@ -145,6 +145,9 @@ func (p *params) set(which param, value string) (reason string) {
 		}
 	case paramMatch:
 		p.match = value
+		if locks.CheckPattern(value) != nil {
+			reason = "is longer than " + strconv.Itoa(locks.MaxPatternLen) + " bytes"
+		}
 	case paramCursor:
 		p.cursor, reason = parseCursor(value)
 	case paramCount:

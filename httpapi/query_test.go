@@ -102,6 +102,7 @@ func TestBadParameterIsNamed(t *testing.T) {
 		{"/acquire/a?limit=0", "limit is not an integer from 1"},
 		{"/acquire/a?limit=x", "limit is not"},
 		{"/acquire/a?limit=2147483648", "limit is not"},
+		{"/locks?match=" + strings.Repeat("a", 2049), "match is longer than 2048 bytes"},
 		{"/locks?count=0", "count is not an integer from 1 to 1000"},
 		{"/locks?count=10001", "count is not"},
 		{"/locks?cursor=-1", "cursor is not an integer"},

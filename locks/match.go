@@ -33,6 +33,57 @@ func Match(pattern, s string) bool {
 	return p == len(pattern)
 }
 
+// element is a part of a pattern: a star, or else a set of bytes.
+type element struct {
+	star bool
+	set  [4]uint64
+}
+
+func (e *element) has(c byte) bool { return e.set[c>>6]&(1<<(c&63)) != 0 }
+
+// Matcher returns what reports of a string whether it matches the pattern, as Match does.
+// It is for many strings: the sets of a hostile pattern are long, and only read here.
+func Matcher(pattern string) func(s string) bool {
+	var elements []element
+	for pattern != "" {
+		e, n := element{star: pattern[0] == '*'}, 1
+		for c := 0; c < 256 && !e.star; c++ {
+			ok := false
+			if n, ok = matchOne(pattern, byte(c)); ok {
+				e.set[c>>6] |= 1 << (c & 63)
+			}
+		}
+		elements = append(elements, e)
+		pattern = pattern[n:]
+	}
+	return func(s string) bool { return matchElements(elements, s) }
+}
+
+// matchElements does as Match does.
+func matchElements(elements []element, s string) bool {
+	p, i := 0, 0
+	star, resume := -1, 0
+	for i < len(s) {
+		switch {
+		case p < len(elements) && elements[p].star:
+			star, resume = p, i
+			p++
+		case p < len(elements) && elements[p].has(s[i]):
+			p++
+			i++
+		case star < 0:
+			return false
+		default:
+			resume++
+			p, i = star+1, resume
+		}
+	}
+	for p < len(elements) && elements[p].star {
+		p++
+	}
+	return p == len(elements)
+}
+
 // matchOne reports whether the pattern's first element, which is not a star,
 // matches c, and how many bytes of the pattern it takes.
 func matchOne(pattern string, c byte) (n int, ok bool) {
@@ -73,6 +124,14 @@ func matchSet(pattern string, c byte) (n int, ok bool) {
 		i++ // the closing bracket
 	}
 	return i, ok != negated
+}
+
+// CheckPattern returns nil, or an *ArgumentError if a client's pattern is too long.
+func CheckPattern(pattern string) error {
+	if pattern == "" {
+		return nil
+	}
+	return validateLen("match", len(pattern), MaxPatternLen)
 }
 
 // LiteralPrefix returns the longest prefix of the pattern that every match

@@ -57,6 +57,9 @@ func TestMatchIsThatOfRedis(t *testing.T) {
 		if got := locks.Match(c.pattern, c.s); got != c.want {
 			t.Errorf("Match(%q, %q) is %v, want %v", c.pattern, c.s, got, c.want)
 		}
+		if got := locks.Matcher(c.pattern)(c.s); got != c.want {
+			t.Errorf("Matcher(%q)(%q) is %v, want %v", c.pattern, c.s, got, c.want)
+		}
 	}
 }
 
@@ -64,7 +67,7 @@ func TestMatchIsThatOfRedis(t *testing.T) {
 // into each star, this test would not end.
 func TestMatchBearsManyStars(t *testing.T) {
 	pattern := strings.Repeat("a*", 500) + "b"
-	if locks.Match(pattern, strings.Repeat("a", locks.MaxIDLen)) {
+	if id := strings.Repeat("a", locks.MaxIDLen); locks.Match(pattern, id) || locks.Matcher(pattern)(id) {
 		t.Error("a string without b matches a pattern that ends in b")
 	}
 }
@@ -122,6 +125,9 @@ func checkMatch(t interface{ Fatalf(string, ...any) }, pattern, s string) {
 	if want := matchNaively(pattern, s); got != want {
 		t.Fatalf("Match(%q, %q) is %v, want %v", pattern, s, got, want)
 	}
+	if same := locks.Matcher(pattern)(s); got != same {
+		t.Fatalf("Matcher(%q)(%q) is %v, want %v", pattern, s, same, got)
+	}
 	if prefix := locks.LiteralPrefix(pattern); got && !strings.HasPrefix(s, prefix) {
 		t.Fatalf("%q matches %q, and does not begin with the literal prefix %q", s, pattern, prefix)
 	}
@@ -144,7 +150,9 @@ func FuzzMatch(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, pattern, s string) {
 		if len(pattern) > 24 || len(s) > 24 || strings.Count(pattern, "*") > 5 {
-			locks.Match(pattern, s)
+			if got, want := locks.Matcher(pattern)(s), locks.Match(pattern, s); got != want {
+				t.Errorf("Matcher(%q)(%q) is %v, Match %v", pattern, s, got, want)
+			}
 			t.Skip("the definition would take too long")
 		}
 		checkMatch(t, pattern, s)

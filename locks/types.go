@@ -10,6 +10,10 @@ const (
 	MaxIDLen    = 1024 // bytes of an ID
 	MaxOwnerLen = 256  // bytes of an Owner
 
+	// MaxPatternLen is how many bytes a client's pattern may have: an ID's, each with a
+	// backslash before it.
+	MaxPatternLen = 2 * MaxIDLen
+
 	// MaxToken is the largest token: above it, clients whose only numbers are
 	// doubles would confuse neighbours.
 	MaxToken Token = 1<<53 - 1

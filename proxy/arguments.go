@@ -173,6 +173,7 @@ func (o *options) set(command string, opt option, value []byte) (err error) {
 		o.limit, err = parseCount(opt, value, errNotInteger)
 	case optMatch:
 		o.match = string(value)
+		err = locks.CheckPattern(o.match)
 	case optCount:
 		o.count, err = parseCount(opt, value, errSyntax)
 	}

@@ -183,6 +183,16 @@ func TestLargeRepliesThatNobodyReadsAreBounded(t *testing.T) {
 	}
 }
 
+func TestPatternsAreBounded(t *testing.T) {
+	engine := newScripted()
+	_, addr := start(t, Options{Engine: engine})
+	c := dial(t, addr)
+	c.want("-ERR match is longer than 2048 bytes\r\n", "LOCK.SCAN", "0", "MATCH", "*["+strings.Repeat("b", 2046)+"]")
+	if got := c.do("LOCK.SCAN", "0", "MATCH", strings.Repeat(`\a`, locks.MaxIDLen)); got[0] != '*' {
+		t.Errorf("the longest is answered %q", got)
+	}
+}
+
 func TestSessionLeasesAreBounded(t *testing.T) {
 	var over exceeded
 	inVirtualTime(t, Options{MaxSessionLeases: 2, Exceeded: over.note}, func(t *testing.T, _ *Server, dial func() *client) {

@@ -139,8 +139,9 @@ func (p *page) cursor(all bool) uint64 {
 // pattern can be slow.
 func (p *page) match(pattern string) []locks.ID {
 	var ids []locks.ID
+	matches := locks.Matcher(pattern)
 	for _, e := range p.entries {
-		if pattern == "" || locks.Match(pattern, string(e.id)) {
+		if pattern == "" || matches(string(e.id)) {
 			ids = append(ids, e.id)
 		}
 	}

@@ -77,10 +77,11 @@ func (e *Engine) Scan(ctx context.Context, req locks.ScanRequest) (locks.Scanned
 	if err == nil {
 		page.Cursor, err = strconv.ParseUint(cursor, 10, 64)
 	}
+	matches := locks.Matcher(req.Match)
 	for err == nil && len(r.fields) > 0 {
 		var record string
 		if err = r.scan(&record); err == nil {
-			if id := e.keys.id(record); req.Match == "" || locks.Match(req.Match, string(id)) {
+			if id := e.keys.id(record); req.Match == "" || matches(string(id)) {
 				page.IDs = append(page.IDs, id)
 			}
 		}
