@@ -35,7 +35,7 @@ func TestReadmeLeadsToWhatIsThere(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, file := range append(manifests(t), "README.md", "kubernetes/kustomization.yaml", "knative/kustomization.yaml", "prometheus/rules.yaml") {
+	for _, file := range append(manifests(t), "README.md", "kubernetes/kustomization.yaml", "kubernetes-tls/kustomization.yaml", "knative/kustomization.yaml", "prometheus/rules.yaml") {
 		for _, path := range pathOfOurs.FindAllString(read(t, file), -1) {
 			if _, err := os.Stat(filepath.Join(top, path)); err != nil {
 				t.Errorf("%s: %v", file, err)
@@ -74,7 +74,7 @@ func names(t *testing.T) map[string]map[string]bool {
 func TestCommandsAreAboutWhatIsApplied(t *testing.T) {
 	known := names(t)
 	commands, objects := 0, 0
-	for _, file := range append(manifests(t), "README.md", "kubernetes/kustomization.yaml", "knative/kustomization.yaml") {
+	for _, file := range append(manifests(t), "README.md", "kubernetes/kustomization.yaml", "kubernetes-tls/kustomization.yaml", "knative/kustomization.yaml") {
 		for _, command := range kubectl.FindAllString(read(t, file), -1) {
 			commands++
 			for _, m := range object.FindAllStringSubmatch(command, -1) {
@@ -117,6 +117,9 @@ func TestKubectlTakesWhatIsShown(t *testing.T) {
 			t.Errorf("%s: %v", command, err)
 		}
 		return string(out)
+	}
+	if out := offline(program + " kustomize deploy/kubernetes-tls"); strings.Count(out, "scheme: HTTPS") != 3 {
+		t.Errorf("with TLS, kustomize makes\n%s", out)
 	}
 	for _, set := range []string{"kubernetes", "knative"} {
 		out := offline(program + " kustomize deploy/" + set)

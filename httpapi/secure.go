@@ -30,6 +30,7 @@ func (c *conn) shakeHands() error {
 	}
 	err := c.secure.Handshake()
 	if err == nil {
+		established(c.secure)
 		c.shaken = true
 		return nil
 	}
@@ -79,6 +80,14 @@ func (c *conn) abort() error {
 		return c.Conn.Close()
 	}
 	return c.secure.NetConn().Close()
+}
+
+// established tells what lies under TLS that the handshake is made, if it bounds what
+// clients send before.
+func established(secure *tls.Conn) {
+	if wire, ok := secure.NetConn().(interface{ Established() }); ok {
+		wire.Established()
+	}
 }
 
 // left reports whether a handshake failed since the client went away, as one does that

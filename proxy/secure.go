@@ -38,6 +38,7 @@ func (g *guard) shakeHands(secure *tls.Conn) error {
 	err := secure.Handshake()
 	leaving := g.awaited()
 	if err == nil {
+		established(secure)
 		g.unshaken = nil
 		return nil
 	}
@@ -56,6 +57,14 @@ func (g *guard) shakeHands(secure *tls.Conn) error {
 	}
 	linger(socket) // over what the client sent: else it may not get to know why
 	return err
+}
+
+// established tells what lies under TLS that the handshake is made, if it bounds what
+// clients send before.
+func established(secure *tls.Conn) {
+	if wire, ok := secure.NetConn().(interface{ Established() }); ok {
+		wire.Established()
+	}
 }
 
 // left reports whether a handshake failed since the client went away, as one does that

@@ -77,3 +77,50 @@ func TestClientThatLeftUnderTLSJustBeforeTheStopIsGone(t *testing.T) {
 		}
 	}
 }
+
+// slicing is a socket that can hold back what is written, so that the test sends it piece
+// by piece.
+type slicing struct {
+	net.Conn
+	held []byte
+	hold bool
+}
+
+func (s *slicing) Write(b []byte) (int, error) {
+	if !s.hold {
+		return s.Conn.Write(b)
+	}
+	s.held = append(s.held, b...)
+	return len(b), nil
+}
+
+// TestRecordsInPiecesAreReadAcrossWatches: a watch may begin and end within a record.
+func TestRecordsInPiecesAreReadAcrossWatches(t *testing.T) {
+	near, far := pair(t)
+	ca := certtest.New(t, "ca")
+	wire := &slicing{Conn: near}
+	server := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{ca.Issue(certtest.Wish{}).TLS(t)}})
+	client := tls.Client(wire, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
+	done := make(chan error, 1)
+	go func() { done <- server.Handshake() }()
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	wire.hold = true
+	write(t, client, []byte("first"))
+	write(t, client, []byte("second"))
+	r := hangup.NewReader(server, 1<<20)
+	for i := range wire.held {
+		stop := r.Watch(func() { t.Error("the client has not left") })
+		if _, err := near.Write(wire.held[i : i+1]); err != nil {
+			t.Fatal(err)
+		}
+		if stop() {
+			t.Fatalf("after %d bytes of two records the client is taken to be gone", i+1)
+		}
+	}
+	read(t, r, []byte("firstsecond"))
+}

@@ -126,7 +126,7 @@ func (s *set) expires(chain [][]byte) error {
 }
 
 func (f File) read() ([]byte, error) {
-	text, err := os.ReadFile(f.Path)
+	text, err := ReadFile(f.Path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Setting, err) // which names the file
 	}

@@ -22,6 +22,11 @@ const (
 	// not earlier than this before its end. So one of a day that is renewed each
 	// night is no cause for alarm.
 	soon = 14 * 24 * time.Hour
+
+	// patience is how long a connection waits for a look at the files, and reloadTime
+	// how long Reload does. A file system may hang; the look goes on without them.
+	patience   = 100 * time.Millisecond
+	reloadTime = 5 * time.Second
 )
 
 // File is a file in PEM, and the setting that names it, for messages.
@@ -46,6 +51,9 @@ type Source struct {
 	inForce atomic.Pointer[set]
 	next    atomic.Int64 // when the files may be looked at again: a time.Duration since opened
 
+	read func(Files) (*set, error)
+	slow atomic.Bool // whether it was logged that a look takes long, since the last good one
+
 	mu     sync.Mutex // held during a look
 	wrong  string     // what is wrong with the files as they are now
 	warned expiry     // of what is in force
@@ -67,7 +75,7 @@ func Open(files Files, log *slog.Logger) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{files: files, log: log, opened: time.Now()}
+	s := &Source{files: files, log: log, opened: time.Now(), read: read}
 	s.inForce.Store(first)
 	s.next.Store(int64(lookEvery))
 	s.warn(first)
@@ -113,33 +121,61 @@ func (s *Source) Admits() error {
 	return err
 }
 
-// Reload reads the files now, whether they look changed or not.
+// Reload reads the files now, whether they look changed or not. It returns when they
+// are read, or after five seconds.
 func (s *Source) Reload() {
 	s.next.Store(int64(time.Since(s.opened) + lookEvery))
-	s.look(true)
+	s.await(reloadTime, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.look(true)
+	})
 }
 
 // current looks at the files if it is time to, and returns what is in force.
 // One connection looks; those that come meanwhile don't wait for it, since a file
-// system may take its time.
+// system may take its time. While a look hangs no other begins: each would keep a thread.
 func (s *Source) current() *set {
 	now := time.Since(s.opened)
 	if next := s.next.Load(); int64(now) >= next && s.next.CompareAndSwap(next, int64(now+lookEvery)) {
-		s.look(false)
+		s.await(patience, func() {
+			if s.mu.TryLock() {
+				defer s.mu.Unlock()
+				s.look(false)
+			}
+		})
 	}
 	return s.inForce.Load()
 }
 
+// await calls look and waits for it, but no longer than that. What it finds later is
+// in force from then on.
+func (s *Source) await(longest time.Duration, look func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		look()
+	}()
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		if !s.slow.Swap(true) {
+			s.log.Warn("reading certificates takes long, the former ones stay in force meanwhile", "file", s.files.any().Path)
+		}
+	}
+}
+
 // look takes the files in, if they have changed or that is not known. Files that
-// can't be used are tried again at each look, and logged once.
+// can't be used are tried again at each look, and logged once. s.mu is held.
 func (s *Source) look(changed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !changed && s.wrong == "" && same(s.inForce.Load().stamps, stamp(s.files)) {
+		s.slow.Store(false)
 		s.warn(s.inForce.Load())
 		return
 	}
-	fresh, err := read(s.files)
+	fresh, err := s.read(s.files)
 	if err != nil {
 		if s.wrong != err.Error() {
 			s.wrong = err.Error()
@@ -149,6 +185,7 @@ func (s *Source) look(changed bool) {
 		return
 	}
 	s.wrong, s.warned = "", far
+	s.slow.Store(false)
 	s.inForce.Store(fresh)
 	attrs := []any{"file", s.files.any().Path}
 	if !fresh.ends.IsZero() {
