@@ -137,6 +137,14 @@ func (s *Server) Engine() locks.Engine { return s.engine }
 // Sending returns how many bytes of large replies clients have yet to take.
 func (s *Server) Sending() int { return int(s.sending.Load()) }
 
+// SessionLeases returns how many leases are kept for connections. One that several
+// connections have counts once.
+func (s *Server) SessionLeases() int { return s.leases.Leases() }
+
+// LostSessions returns how many connections were closed so far because they had lost a
+// lease.
+func (s *Server) LostSessions() int { return int(s.leases.Lost()) }
+
 // Connections returns the number of open connections.
 func (s *Server) Connections() int {
 	s.mu.Lock()

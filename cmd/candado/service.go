@@ -147,7 +147,7 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 		meters.Held(holding.Held)
 	}
 	if remote, ok := engine.(*upstream.Engine); ok {
-		measureSafety(meters, remote)
+		measureUpstream(meters, remote)
 	}
 	waiting := quota.NewWaiting(engine, locks.QuotaWaiting, m.Config.Quotas.Waiting)
 	m.engine, m.meters = meters.Instrument(waiting), meters
@@ -170,6 +170,7 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 		WriteTimeout:     m.Config.Quotas.WriteTimeout,
 	})
 	m.certs.measure(meters)
+	meters.SessionLeases(redis.SessionLeases, redis.LostSessions)
 	webWaiting := quota.NewWaiting(redis.Engine(), locks.QuotaHTTPWaiting, m.Config.Quotas.HTTPWaiting)
 	m.fronts = []front{{"resp", m.certs.secured(resp), redis}}
 	if web != nil {
@@ -198,7 +199,13 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 	m.measureQuotas(meters, engine, waiting, webWaiting)
 }
 
-func measureSafety(meters *metrics.Metrics, e *upstream.Engine) {
+func measureUpstream(meters *metrics.Metrics, e *upstream.Engine) {
+	meters.Up(func() int {
+		if e.Answers() {
+			return 1
+		}
+		return 0
+	})
 	for _, r := range upstream.Reasons() {
 		meters.Unsafe(r.String(), func() int {
 			switch e.Finding(r).State {

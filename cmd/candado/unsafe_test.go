@@ -71,3 +71,37 @@ func TestStrictCandadoRefusesAnUpstreamThatBecameUnsafe(t *testing.T) {
 	})
 	ask(":")
 }
+
+// TestLostSessionLeasesAreMeasured: one that is ended by force through another candado,
+// as nobody tells the first one of that.
+func TestLostSessionLeasesAreMeasured(t *testing.T) {
+	s := redistest.Start(t, "--appendonly", "yes")
+	p, other := startProcess(t, "--upstream", s.URL()), startProcess(t, "--upstream", s.URL())
+	measures := func(lines ...string) {
+		t.Helper()
+		eventually(t, strings.Join(lines, ", "), func() bool {
+			_, body := get(t, "http://"+p.http+"/metrics")
+			for _, line := range lines {
+				if !strings.Contains(body, "\n"+line+"\n") {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	c, r := dialRESP(t, p.resp)
+	fmt.Fprint(c, "LOCK.ACQUIRE job PX 1000 SESSION\r\n")
+	if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, ":") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	measures("candado_session_leases 1", "candado_session_leases_lost_total 0", "candado_upstream_up 1")
+	if status, body := get(t, "http://"+other.http+"/release/job?force=1"); status != 200 {
+		t.Fatalf("%d %s", status, body)
+	}
+	measures("candado_session_leases 0", "candado_session_leases_lost_total 1")
+	s.Kill()
+	if status, body := get(t, "http://"+p.http+"/readyz"); status != 503 {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+	measures("candado_upstream_up 0")
+}

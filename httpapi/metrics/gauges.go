@@ -6,24 +6,31 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// gauges is a gauge whose values are asked for at each scrape: one function for
-// each value of its label, or a single one if it has no label. A negative value is
-// not known, and left out.
+// gauges is a gauge, or a counter, whose values are asked for at each scrape: one
+// function for each value of its label, or a single one if it has no label. A negative
+// value is not known, and left out.
 type gauges struct {
 	desc    *prometheus.Desc
 	labeled bool
+	kind    prometheus.ValueType
 
 	mu  sync.Mutex
 	fns map[string]func() int
 }
 
 func newGauges(name, help, label string) *gauges {
-	g := &gauges{labeled: label != "", fns: make(map[string]func() int)}
+	g := &gauges{labeled: label != "", kind: prometheus.GaugeValue, fns: make(map[string]func() int)}
 	var names []string
 	if g.labeled {
 		names = []string{label}
 	}
 	g.desc = prometheus.NewDesc(name, help, names, nil)
+	return g
+}
+
+// counting makes it a counter: its values never fall.
+func (g *gauges) counting() *gauges {
+	g.kind = prometheus.CounterValue
 	return g
 }
 
@@ -47,7 +54,7 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		if n < 0 {
 			continue
 		}
-		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(n), values...)
+		ch <- prometheus.MustNewConstMetric(g.desc, g.kind, float64(n), values...)
 	}
 }
 

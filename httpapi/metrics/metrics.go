@@ -38,6 +38,9 @@ type Metrics struct {
 	connections *gauges
 	held        *gauges
 	unsafe      *gauges
+	up          *gauges
+	leases      *gauges
+	lost        *gauges
 	quotas      *quotaMetrics
 	expiry      *gauges
 }
@@ -82,6 +85,9 @@ func New(b Build) *Metrics {
 		connections: newGauges("candado_listener_connections", "Client connections that are open.", "listener"),
 		held:        newGauges("candado_engine_held_locks", "Locks that are held.", ""),
 		unsafe:      newGauges("candado_upstream_unsafe", "Whether the upstream is unsafe for locks, by reason: 1 or 0, and nothing if that is not known.", "reason"),
+		up:          newGauges("candado_upstream_up", "Whether the upstream answered the latest request, 1 or 0; one is sent each minute at least.", ""),
+		leases:      newGauges("candado_session_leases", "Leases that are kept for connections (SESSION).", ""),
+		lost:        newGauges("candado_session_leases_lost_total", "Connections that were closed because they had lost a lease (SESSION).", "").counting(),
 		quotas:      newQuotaMetrics(),
 		expiry:      newGauges("candado_tls_certificate_expiry_timestamp_seconds", "When a certificate in use expires, as a Unix time, by what it is for.", "certificate"),
 	}
@@ -93,7 +99,7 @@ func New(b Build) *Metrics {
 	build.Set(1)
 	// The collectors are all different and the registry is new: nothing that a
 	// caller does can make this registration fail.
-	m.registry.MustRegister(m.operations, m.seconds, m.upstream, m.refused, m.connections, m.held, m.unsafe, m.expiry, build,
+	m.registry.MustRegister(m.operations, m.seconds, m.upstream, m.refused, m.connections, m.held, m.unsafe, m.up, m.leases, m.lost, m.expiry, build,
 		m.authFailed, m.authThrottled, m.usersRead, m.quotas.limit, m.quotas.used, m.quotas.refused,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -119,6 +125,18 @@ func (m *Metrics) Held(fn func() int) { m.held.set("", fn) }
 // reason: 1 or 0; negative if it is not known. The reasons have to be few. Without
 // any, there is no such metric.
 func (m *Metrics) Unsafe(reason string, fn func() int) { m.unsafe.set(reason, fn) }
+
+// Up has fn asked, at each scrape, whether the upstream answers: 1 or 0. Without any,
+// there is no such metric.
+func (m *Metrics) Up(fn func() int) { m.up.set("", fn) }
+
+// SessionLeases has the functions asked, at each scrape, how many leases are kept for
+// connections, and how many connections were closed so far because they had lost one.
+// Without any, there are no such metrics.
+func (m *Metrics) SessionLeases(kept, lost func() int) {
+	m.leases.set("", kept)
+	m.lost.set("", lost)
+}
 
 // CertificateExpiry has fn asked, at each scrape, when the certificate for that
 // ("listeners" or "upstream") expires, as a Unix time. Without any, there is no

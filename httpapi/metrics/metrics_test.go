@@ -239,8 +239,10 @@ func TestGaugesAreAskedAtEachScrape(t *testing.T) {
 	if strings.Contains(text(t, m), "candado_engine_held_locks") {
 		t.Error("held locks are reported though nobody knows them")
 	}
-	if strings.Contains(text(t, m), "candado_upstream_unsafe") {
-		t.Error("an upstream is reported where there is none")
+	for _, name := range []string{"candado_upstream_unsafe", "candado_upstream_up", "candado_session_leases"} {
+		if strings.Contains(text(t, m), name) {
+			t.Errorf("%s is reported where there is none", name)
+		}
 	}
 	for reason, n := range map[string]int{"clock": 1, "version": 0, "replica": -1} {
 		m.Unsafe(reason, func() int { return n })
@@ -250,6 +252,8 @@ func TestGaugesAreAskedAtEachScrape(t *testing.T) {
 	}
 	n := 3
 	m.Held(func() int { return n })
+	m.Up(func() int { return n - 4 })
+	m.SessionLeases(func() int { return n }, func() int { return 2 * n })
 	m.Connections("http", func() int { return 0 })
 	m.Connections("http", func() int { return 10 * n })
 	m.Connections("resp", func() int { return 100 * n })
@@ -258,6 +262,9 @@ func TestGaugesAreAskedAtEachScrape(t *testing.T) {
 	got := text(t, m)
 	for _, line := range []string{
 		"candado_engine_held_locks 4",
+		"candado_upstream_up 0",
+		"# TYPE candado_session_leases gauge\ncandado_session_leases 4",
+		"# TYPE candado_session_leases_lost_total counter\ncandado_session_leases_lost_total 8",
 		`candado_upstream_unsafe{reason="clock"} 1`,
 		`candado_upstream_unsafe{reason="version"} 0`,
 		`candado_listener_connections{listener="http"} 40`,
@@ -301,6 +308,8 @@ func TestTextIsWellFormed(t *testing.T) {
 	m.Refused("http", "404")
 	m.Held(func() int { return 1 })
 	m.Unsafe("clock", func() int { return 1 })
+	m.Up(func() int { return 1 })
+	m.SessionLeases(func() int { return 1 }, func() int { return 1 })
 	m.Connections("http", func() int { return 1 })
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text(t, m)))
@@ -311,7 +320,7 @@ func TestTextIsWellFormed(t *testing.T) {
 	for _, name := range []string{
 		"candado_build_info", "candado_engine_operations_total", "candado_engine_operation_seconds", "candado_engine_held_locks",
 		"candado_listener_connections", "candado_listener_refusals_total", "candado_upstream_errors_total",
-		"candado_upstream_unsafe", "go_goroutines", "process_start_time_seconds",
+		"candado_upstream_unsafe", "candado_upstream_up", "candado_session_leases", "candado_session_leases_lost_total", "go_goroutines", "process_start_time_seconds",
 	} {
 		family := families[name]
 		if family == nil || family.GetHelp() == "" {

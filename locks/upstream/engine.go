@@ -95,12 +95,14 @@ func Open(o Options) (*Engine, error) {
 	}
 	first := time.Duration(0)
 	if o.Strict {
-		_ = e.watch.look(context.Background(), true) // one that is away may be safe
+		err := e.watch.look(context.Background(), true)
 		if r := e.watch.refusal.Load(); r != nil {
 			_ = e.Close()
 			return nil, r
 		}
-		first = lookEvery
+		if err == nil { // one that is away may be safe
+			first = lookEvery
+		}
 	}
 	e.watch.start(first)
 	return e, nil
@@ -149,6 +151,7 @@ func open(o Options) (*Engine, error) {
 		most:    o.MaxWaiters,
 	}
 	e.batches = newBatcher(e, o.Batch)
+	e.watch.answers = e.askIt
 	e.waiting.estimate, e.waiting.tend = e.clock, e.tend
 	e.doubts.start(e.undo)
 	return e, nil
@@ -294,6 +297,27 @@ func answered(c *call) bool {
 func (e *Engine) Ready(ctx context.Context) error {
 	_, err := e.alone(ctx, &call{script: e.scripts.Ready, key: []byte(e.keys.none())})
 	return err
+}
+
+// Answers reports whether the server answered the latest request, also if it refused
+// that for want of memory. One is sent each minute, should there be no others. It asks
+// nothing, and is true until something was asked.
+func (e *Engine) Answers() bool { return !e.health.away.Load() }
+
+// askIt asks the server whether it is ready, and reports whether it answers. What the
+// request comes to is taken note of as with any other. Ctx ends the wait alone: a request
+// that is cut off at the wrong moment would look like one that the server has failed.
+func (e *Engine) askIt(ctx context.Context) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = e.Ready(context.WithoutCancel(ctx)) // it ends by the time-out, or by Close
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	return e.Answers()
 }
 
 // undo takes the requests in doubt back.

@@ -13,9 +13,9 @@ import (
 	"github.com/goodjobtech/candado/locks"
 )
 
-// This file looks at the server every now and then, and says what it finds unsafe
-// there (safety.go). Requests know nothing of it, but for a strict engine's: those
-// are not sent to a server that is unsafe.
+// This file looks at the server every now and then, whether it answers, and says what
+// it finds unsafe there (safety.go). Requests know nothing of it, but for a strict
+// engine's: those are not sent to a server that is unsafe.
 
 const (
 	// lookEvery is how often the server is looked at without occasion: its settings
@@ -23,7 +23,8 @@ const (
 	lookEvery = time.Minute
 
 	// lookAgain is how soon after a look there may be another: many connections are
-	// made together. So often is looked while a strict engine refuses the server.
+	// made together. So often is looked while a strict engine refuses the server, or it
+	// does not answer.
 	lookAgain = time.Second
 )
 
@@ -33,6 +34,10 @@ type watch struct {
 	log     *slog.Logger
 	options redis.Options // of a connection for one look
 	wake    chan struct{} // has an element if there is a new connection to the server
+
+	// answers asks the server as requests do, and reports whether it answers: then also
+	// an engine that nobody uses knows.
+	answers func(context.Context) bool
 
 	refusal atomic.Pointer[refusal]  // why requests are not sent; nil: they are
 	known   atomic.Pointer[findings] // of the latest look
@@ -133,7 +138,7 @@ func (w *watch) run(ctx context.Context, first time.Duration) {
 		if err := w.look(ctx, fresh); err == nil {
 			fresh = false
 		}
-		if w.refusal.Load() != nil {
+		if up := w.answers(ctx); !up || w.refusal.Load() != nil {
 			timer.Reset(lookAgain)
 		} else {
 			timer.Reset(lookEvery)

@@ -127,6 +127,36 @@ func TestNothingIsKnownOfAServerThatWasNotReached(t *testing.T) {
 	states(t, e, "-----")
 }
 
+// TestIdleEngineNoticesThatItsServerIsGone: nobody asks it for anything.
+func TestIdleEngineNoticesThatItsServerIsGone(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		s := redistest.Start(t, safe...)
+		s.Kill()
+		var log logged
+		e := watched(t, upstream.Options{URL: s.URL(), Strict: strict, Log: log.logger()})
+		eventually(t, "it is found away", func() bool { return !e.Answers() })
+		s.Restart()
+		eventually(t, "it is found back", e.Answers)
+		if text := log.String(); strings.Count(text, "upstream unavailable") != 1 || strings.Count(text, "answers again") != 1 {
+			t.Errorf("the log does not say so once:\n%s", text)
+		}
+	}
+}
+
+// TestServerThatRefusesWritesStaysAway: it tells of itself, and answers no request.
+func TestServerThatRefusesWritesStaysAway(t *testing.T) {
+	s := redistest.Start(t, safe...)
+	s.Do("REPLICAOF 127.0.0.1 1")
+	var log logged
+	e := watched(t, upstream.Options{URL: s.URL(), Log: log.logger()})
+	eventually(t, "it is found away", func() bool { return !e.Answers() && e.Finding(upstream.Replica).State == upstream.Unsafe })
+	s.Do("REPLICAOF NO ONE")
+	eventually(t, "it is found back", func() bool { return e.Answers() && e.Finding(upstream.Replica).State == upstream.Safe })
+	if text := log.String(); strings.Count(text, "upstream unavailable") != 1 || strings.Count(text, "answers again") != 1 {
+		t.Errorf("the log does not say so once:\n%s", text)
+	}
+}
+
 // oldServer returns the URL of a server that says that it is Redis 4.
 func oldServer(t *testing.T) string {
 	s := redistest.Start(t, safe...)
