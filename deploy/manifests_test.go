@@ -54,6 +54,11 @@ type workload struct {
 					Readiness probe `json:"readinessProbe"`
 					Liveness  probe `json:"livenessProbe"`
 				} `json:"containers"`
+				Volumes []struct {
+					Secret struct {
+						Mode os.FileMode `json:"defaultMode"`
+					} `json:"secret"`
+				} `json:"volumes"`
 			} `json:"spec"`
 		} `json:"template"`
 	} `json:"spec"`
@@ -140,6 +145,16 @@ func newSecret(t *testing.T) secret {
 	return s
 }
 
+// mode gives the files a mode, as the mount of a Secret does.
+func (s secret) mode(t *testing.T, mode os.FileMode) {
+	t.Helper()
+	for _, name := range []string{"password", "redis-password"} {
+		if err := os.Chmod(filepath.Join(s.dir, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // inside returns text with the Secret's mount replaced.
 func (s secret) inside(text string) string { return strings.ReplaceAll(text, "/etc/candado", s.dir) }
 
@@ -223,6 +238,7 @@ func TestManifestsRun(t *testing.T) {
 	redis := redisOfManifest(t, s)
 	for set, w := range candadoOf(t) {
 		t.Run(set, func(t *testing.T) {
+			s.mode(t, w.Spec.Template.Spec.Volumes[0].Secret.Mode)
 			env := slices.Clone(image.config.env)
 			for name, value := range w.env() {
 				env = append(env, name+"="+s.inside(strings.Replace(value, "candado-redis:6379", redis, 1)))
@@ -231,15 +247,20 @@ func TestManifestsRun(t *testing.T) {
 			env = append(env, "CANDADO_LISTEN="+resp, "CANDADO_HTTP="+web)
 			candado := start(t, run(t, env))
 			container := w.Spec.Template.Spec.Containers[0]
-			candado.await(t, "readiness", func() error { return answers(web, container.Readiness.HTTPGet.Path) })
-			if err := answers(web, container.Liveness.HTTPGet.Path); err != nil {
-				t.Error(err)
+			for _, p := range []probe{container.Startup, container.Readiness, container.Liveness} {
+				if path := p.HTTPGet.Path; path != "" {
+					candado.await(t, path, func() error { return answers(web, path) })
+				}
 			}
 			serves(t, resp, s)
 			checkMetrics(t, web)
 			candado.stop(t)
 			if log := candado.log.String(); regexp.MustCompile("NOPERM|does not tell").MatchString(log) {
 				t.Errorf("candado misses rights:\n%s", log)
+			}
+			// Knative lets no other group read it.
+			if warned := strings.Contains(candado.log.String(), "every user of this machine"); warned != (set == "knative") {
+				t.Errorf("it warns of the mode of passwords' files, %v:\n%s", warned, candado.log.String())
 			}
 		})
 	}

@@ -149,6 +149,7 @@ func parse(t *testing.T, text, instance string) model.Vector {
 		}
 		all = append(all, samples...)
 	}
+	all = append(all, &model.Sample{Metric: model.Metric{"__name__": "up"}, Value: 1}) // as Prometheus adds to each scrape
 	for _, sample := range all {
 		sample.Metric["job"], sample.Metric["instance"] = "candado", model.LabelValue(instance)
 	}

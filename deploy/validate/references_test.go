@@ -264,14 +264,22 @@ func TestMemoryFits(t *testing.T) {
 	}
 }
 
-func TestPodsLiveByHealthzAndServeByReadyz(t *testing.T) {
-	for set, c := range candado(t) {
-		if c.LivenessProbe.HTTPGet.Path != "/healthz" || c.ReadinessProbe.HTTPGet.Path != "/readyz" {
-			t.Errorf("%s: liveness %s, readiness %s", set, c.LivenessProbe.HTTPGet.Path, c.ReadinessProbe.HTTPGet.Path)
+// TestPodsLiveByHealthzAndBeginToServeByReadyz: no restart helps a Redis that is down, and
+// who can't connect can't release what a full one lets him.
+func TestPodsLiveByHealthzAndBeginToServeByReadyz(t *testing.T) {
+	containers := candado(t)
+	for set, c := range containers {
+		if c.LivenessProbe.HTTPGet.Path != "/healthz" {
+			t.Errorf("%s: liveness %s", set, c.LivenessProbe.HTTPGet.Path)
 		}
-		if c.StartupProbe != nil && c.StartupProbe.HTTPGet.Path != "/healthz" {
-			t.Errorf("%s: start-up by %s", set, c.StartupProbe.HTTPGet.Path)
-		}
+	}
+	c := containers["kubernetes"]
+	if c.StartupProbe.HTTPGet.Path != "/readyz" || c.ReadinessProbe.HTTPGet.Path != "/healthz" {
+		t.Errorf("start-up %s, readiness %s", c.StartupProbe.HTTPGet.Path, c.ReadinessProbe.HTTPGet.Path)
+	}
+	// Knative starts nothing else, and its activator keeps requests until a pod is ready.
+	if c := containers["knative"]; c.ReadinessProbe.HTTPGet.Path != "/readyz" {
+		t.Errorf("readiness on Knative: %s", c.ReadinessProbe.HTTPGet.Path)
 	}
 }
 
@@ -285,6 +293,9 @@ func TestDeploymentDrains(t *testing.T) {
 	before := time.Duration(spec.Containers[0].Lifecycle.PreStop.Sleep.Seconds) * time.Second
 	if killed := time.Duration(*spec.TerminationGracePeriodSeconds) * time.Second; before <= 0 || killed <= before+drain {
 		t.Errorf("it sleeps for %v, drains for %v, and is killed after %v", before, drain, killed)
+	}
+	if apart := time.Duration(deployment.Spec.MinReadySeconds) * time.Second; apart < drain {
+		t.Errorf("the next pod goes %v after the last came, while another drains for %v", apart, drain)
 	}
 	if r := deployment.Spec.Strategy.RollingUpdate; r.MaxUnavailable.IntValue() != 0 || r.MaxSurge.IntValue() < 1 {
 		t.Errorf("a rollout: %+v", r)
