@@ -72,10 +72,13 @@ func (e *Engine) pipeline(ctx context.Context, calls []*call) (again []*call) {
 		_ = pipe.Process(ctx, cmds[n]) // only notes it
 	}
 	sent := time.Now()
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	_, unsent := pipe.Exec(ctx) // each command has its own error, but where there was no connection for it
 	unknown := map[string]script.Script{}
 	for n, c := range calls {
 		v, err := cmds[n].Result()
+		if err == nil && v == nil { // which no script replies
+			err = unsent
+		}
 		if err == nil {
 			c.reply, err = e.parse(c, v, sent)
 		}

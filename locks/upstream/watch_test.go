@@ -143,6 +143,20 @@ func TestIdleEngineNoticesThatItsServerIsGone(t *testing.T) {
 	}
 }
 
+// TestIdleEngineSaysThatItsPasswordIsWrong: and not that it got no sense out of a reply.
+func TestIdleEngineSaysThatItsPasswordIsWrong(t *testing.T) {
+	s := redistest.Start(t, safe...)
+	s.Do("CONFIG SET requirepass right")
+	for _, strict := range []bool{false, true} {
+		var log logged
+		e := watched(t, upstream.Options{URL: "redis://:wrong@" + s.Addr, Strict: strict, Log: log.logger()})
+		eventually(t, "it is found away", func() bool { return !e.Answers() })
+		if !strings.Contains(log.String(), "WRONGPASS") {
+			t.Errorf("the log does not say why:\n%s", log.String())
+		}
+	}
+}
+
 // TestServerThatRefusesWritesStaysAway: it tells of itself, and answers no request.
 func TestServerThatRefusesWritesStaysAway(t *testing.T) {
 	s := redistest.Start(t, safe...)
