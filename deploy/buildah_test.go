@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -188,6 +190,15 @@ func (b buildah) reportSize(t *testing.T, built builtImage, name string) {
 	const mega = 1e6
 	unpacked, packed := float64(size(built.root))/mega, float64(size(archive))/mega
 	t.Logf("the image has %.1f MB, %.1f MB compressed", unpacked, packed)
+	said := regexp.MustCompile(`in ([0-9.]+) MB; ([0-9.]+) MB to transfer`).FindStringSubmatch(read(t, "README.md"))
+	if said == nil {
+		t.Fatal("the README does not say how large the image is")
+	}
+	for i, mb := range []float64{unpacked, packed} {
+		if claim, err := strconv.ParseFloat(said[i+1], 64); err != nil || mb > 1.1*claim || mb < claim/1.1 {
+			t.Errorf("the README says %s MB (%v), it has %.1f MB", said[i+1], err, mb)
+		}
+	}
 	if unpacked > 20 {
 		t.Errorf("the image has %.1f MB: what has come in?", unpacked)
 	}

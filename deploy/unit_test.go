@@ -2,9 +2,11 @@ package deploy_test
 
 import (
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,6 +68,40 @@ func TestUnitDoesNotRepeatAMistake(t *testing.T) {
 	}
 }
 
+// sampleSetting is a setting of the unit that is commented out.
+var sampleSetting = regexp.MustCompile(`(?m)^#([A-Z][A-Za-z]+=.*)$`)
+
+// TestUnitShowsHowToHandOverAPassword runs candado with a file where systemd would put it.
+func TestUnitShowsHowToHandOverAPassword(t *testing.T) {
+	shown := map[string]string{}
+	for _, m := range sampleSetting.FindAllStringSubmatch(read(t, unitFile), -1) {
+		key, value, _ := strings.Cut(m[1], "=")
+		shown[key] = value
+	}
+	name, _, _ := strings.Cut(shown["LoadCredential"], ":")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("the password\n"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	variable := strings.Replace(shown["Environment"], "%d", dir, 1)
+	for env, serves := range map[string]bool{variable: true, "CANDADO_PASSWORD_FILE=" + filepath.Join(dir, "other"): false} {
+		all := []string{env, "CANDADO_LISTEN=" + freeAddr(t), "CANDADO_HTTP=" + freeAddr(t)}
+		candado := start(t, run(t, all))
+		if !serves {
+			if exit, ok := errors.AsType[*exec.ExitError](<-candado.exited); !ok || exit.ExitCode() != 2 {
+				t.Errorf("without the file: %v\n%s", exit, candado.log.String())
+			}
+			continue
+		}
+		candado.await(t, "readiness", func() error { return ready(t, all) })
+		_, port, _ := net.SplitHostPort(strings.TrimPrefix(all[1], "CANDADO_LISTEN="))
+		if out, _ := exec.Command("redis-cli", "-p", port, "LOCK.ACQUIRE", "a").CombinedOutput(); !strings.Contains(string(out), "NOAUTH") {
+			t.Errorf("without a password: %s", out)
+		}
+		candado.stop(t)
+	}
+}
+
 // TestSystemdTakesTheUnit asks systemd, where it is installed, whether it
 // understands the unit, and how much the service could do beyond its task.
 func TestSystemdTakesTheUnit(t *testing.T) {
@@ -73,8 +109,15 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 	if err != nil {
 		t.Skip("systemd-analyze is not installed")
 	}
-	file := filepath.Join(t.TempDir(), unitFile)
 	text := strings.Replace(read(t, unitFile), "ExecStart=/usr/local/bin/candado", "ExecStart="+image.binary(), 1)
+	for name, text := range map[string]string{"as it is": text, "with what is commented out": sampleSetting.ReplaceAllString(text, "$1")} {
+		t.Run(name, func(t *testing.T) { systemdTakes(t, analyze, text) })
+	}
+}
+
+func systemdTakes(t *testing.T, analyze, text string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), unitFile)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
