@@ -277,7 +277,7 @@ func TestPodsLiveByHealthzAndBeginToServeByReadyz(t *testing.T) {
 	if c.StartupProbe.HTTPGet.Path != "/readyz" || c.ReadinessProbe.HTTPGet.Path != "/healthz" {
 		t.Errorf("start-up %s, readiness %s", c.StartupProbe.HTTPGet.Path, c.ReadinessProbe.HTTPGet.Path)
 	}
-	// Knative starts nothing else, and its activator keeps requests until a pod is ready.
+	// Knative's activator keeps requests until a pod is ready.
 	if c := containers["knative"]; c.ReadinessProbe.HTTPGet.Path != "/readyz" {
 		t.Errorf("readiness on Knative: %s", c.ReadinessProbe.HTTPGet.Path)
 	}

@@ -120,7 +120,7 @@ func TestFaultsAreFound(t *testing.T) {
 		{"kubernetes/yaml/candado.yaml", "      app.kubernetes.io/component: server\n  template", "      app.kubernetes.io/component: servers\n  template", "does not match template"},
 		{"kubernetes/yaml/candado.yaml", "targetPort: resp", "targetPort: the_port", "targetPort"},
 		{"kubernetes/yaml/candado.yaml", "memory: 512Mi", "memory: 128Mi", "must be less than or equal to memory limit"},
-		{"kubernetes/yaml/candado.yaml", "failureThreshold: 30", "failureThreshold: -1", "greater than or equal to 0"},
+		{"kubernetes/yaml/candado.yaml", "failureThreshold: 600", "failureThreshold: -1", "greater than or equal to 0"},
 		{"kubernetes/yaml/candado.yaml", "seconds: 5", "seconds: 31", "less than terminationGracePeriodSeconds"},
 		{"kubernetes/yaml/candado.yaml", "unhealthyPodEvictionPolicy: AlwaysAllow", "unhealthyPodEvictionPolicy: Always", "Unsupported value"},
 		{"kubernetes/yaml/candado.yaml", "protocol: UDP", "protocol: UPD", "Unsupported value"},
