@@ -52,12 +52,12 @@ func (b *book) findLeases() {
 		}
 		l := byToken[e.Got]
 		if l == nil {
-			l = &lease{id: e.ID, token: e.Got, owner: e.Owner, mode: e.Mode, limit: e.Limit, short: e.TTL, long: e.TTL, first: e, minted: e.Call}
+			l = &lease{id: e.ID, token: e.Got, owner: e.Owner, mode: e.Mode, limit: e.Limit, short: e.TTL, first: e, minted: e.Call}
 			byToken[e.Got] = l
 			b.leases = append(b.leases, l)
 		}
 		l.acquires = append(l.acquires, e)
-		l.short, l.long = min(l.short, e.TTL), max(l.long, e.TTL)
+		l.short, l.long = min(l.short, e.TTL), max(l.long, longest(e))
 		if l.limit = max(l.limit, e.Limit); e.Limit == 0 {
 			l.limit = 0
 		}
@@ -80,12 +80,21 @@ func (b *book) unanswered(l *lease) {
 	for _, e := range b.events {
 		if e.Op == OpAcquire && e.Owner != "" && e.Owner == l.owner && e.Call < l.first.Return && unheard(e, l.first) {
 			l.minted = min(l.minted, e.Call)
-			l.short, l.long = min(l.short, e.TTL), max(l.long, e.TTL)
+			l.short, l.long = min(l.short, e.TTL), max(l.long, longest(e))
 			if l.limit = max(l.limit, e.Limit); e.Limit == 0 {
 				l.limit = 0
 			}
 		}
 	}
+}
+
+// longest returns the TTL of the lease that an acquire brings: a session's is at least a
+// second.
+func longest(e *Event) time.Duration {
+	if e.Session {
+		return max(e.TTL, time.Second)
+	}
+	return e.TTL
 }
 
 // unheard reports whether a request of an owner may have got a lease of which
@@ -102,7 +111,7 @@ func (b *book) setter(l *lease, e *Event) (short, long time.Duration, ok bool) {
 	}
 	switch {
 	case e.Op == OpAcquire && (e.Got == l.token || e.Outcome != Done && e.Owner != "" && e.Owner == l.owner):
-		return e.TTL, e.TTL, true
+		return e.TTL, longest(e), true
 	case e.Op == OpHeartbeat && l.claimed(e) && e.TTL == 0:
 		return l.short, l.long, true
 	case e.Op == OpHeartbeat && l.claimed(e):
@@ -318,7 +327,7 @@ func (b *book) ghostOf(e *Event) ghost {
 // A candado that lives undoes what its clients do not know of, as soon as the
 // server answers it again. If it has died, the TTL is the end.
 func (b *book) undone(e *Event) time.Duration {
-	over := min(b.latest(e)+max(e.TTL, goneWaiter)+recovery, forever)
+	over := min(b.latest(e)+max(longest(e), goneWaiter)+recovery, forever)
 	if b.Unanswered == 0 || e.Outcome == Unknown && !e.Told {
 		return over
 	}
