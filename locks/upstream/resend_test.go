@@ -224,6 +224,29 @@ func TestResentReleaseThatMetOthersEndsNothing(t *testing.T) {
 			}
 		})
 	}
+	for name, req := range map[string]locks.ReleaseRequest{
+		"bare": {ID: "a"}, "owner": {ID: "a", Claim: locks.Claim{Owner: "me"}}, "force": {ID: "a", Force: true},
+	} {
+		for _, mine := range []locks.AcquireRequest{request("a", req.Claim.Owner), shared("a", req.Claim.Owner)} {
+			t.Run(fmt.Sprint(name, " of ", mine.Mode, " then free"), func(t *testing.T) {
+				_, p, e, direct := behindProxy(t, 0)
+				acquire(t, direct, mine)
+				p.LoseReplies(1, func() {
+					acquire(t, direct, request("a", "between"))
+					if _, err := direct.Release(ctx, locks.ReleaseRequest{ID: "a", Force: true}); err != nil {
+						t.Error(err)
+					}
+				})
+				// Not that the lock was free: the holder would take the lease for lost before.
+				if r, err := e.Release(ctx, req); !errors.Is(err, locks.ErrUnavailable) {
+					t.Errorf("release: %+v, %v, want ErrUnavailable", r, err)
+				}
+				if r, err := e.Release(ctx, req); err != nil || r.Ended != 0 {
+					t.Errorf("release once more: %+v, %v", r, err)
+				}
+			})
+		}
+	}
 	t.Run("shared", func(t *testing.T) {
 		_, p, e, direct := behindProxy(t, 0)
 		for range 5 {

@@ -42,8 +42,9 @@ if state ~= 2 and not queued then
   if from == ended then
     reply = {1, now, count, exclusive and 1 or 0}
   elseif not exclusive then
-    -- If others held since, the first copy may have ended the lease, and theirs has taken its number's place.
-    reply = sent > 0 and by_token ~= 0 and by_token < last and {-6, now} or 0
+    -- If others held since, the first copy may have ended the lease, and theirs has taken its number's place. A token is not below the
+    -- time of its grant.
+    reply = sent > 0 and (by_token ~= 0 and by_token < last or by_token == 0 and last + 1000 > sent) and {-6, now} or 0
   elseif sent > 0 and by_token ~= last and (granted + 1) * 1000 > sent then
     reply = {-6, now} -- a lease that the first copy can't have met; what it met may be over by the first copy's doing
   elseif not force and (by_token ~= 0 and by_token ~= last or by_token == 0 and by_owner ~= owner) then

@@ -6,7 +6,7 @@ if sent > 0 and by_token ~= 0 and not claimed(by_token, '') and by_token < last
   and (state ~= 1 or (granted + 1) * 1000 > sent) then
   return done({-6, now}) -- the first copy may have ended it
 end
-if holders == 0 then return done({0, now}) end
+if holders == 0 then return done(sent > 0 and by_token == 0 and last + 1000 > sent and {-6, now} or {0, now}) end
 if sent > 0 and by_token == 0 and (state == 2 or (granted + 1) * 1000 > sent) then return done({-6, now}) end
 local n = 1
 if force then
