@@ -111,15 +111,34 @@ func (p *pair) unsound() string {
 		}
 		inHeap[e.x] = true
 	}
+	inRow := map[*lock]instant{}
+	for i, e := range s.freed.entries[s.freed.gone:] {
+		if _, twice := inRow[e.x]; twice || !e.x.inRow || i > 0 && e.at < s.freed.entries[s.freed.gone+i-1].at {
+			return "the row is out of order"
+		}
+		if e.x.unknown() && e.at > now {
+			return "the row holds a lock that was forgotten before its time"
+		}
+		inRow[e.x] = e.at
+	}
+	looked := func(l *lock) instant {
+		if at, ok := inRow[l]; ok {
+			return min(at, s.deadlines.at(l))
+		}
+		return s.deadlines.at(l)
+	}
 	for id, l := range s.locks.m {
+		_, row := inRow[l]
 		switch wrong := l.wellFormed(); {
 		case wrong != "":
 			return wrong
 		case l.id != id || l.unknown():
 			return fmt.Sprintf("%s is kept, and nothing is known of it", id)
-		case inHeap[l] != (l.deadline() != never):
+		case row != l.inRow:
+			return fmt.Sprintf("%s is wrong about the row", id)
+		case !inHeap[l] && !row && l.deadline() != never, inHeap[l] && l.deadline() == never:
 			return fmt.Sprintf("the deadline of %s is not watched", id)
-		case s.deadlines.at(l) > l.deadline():
+		case looked(l) > l.deadline():
 			return fmt.Sprintf("%s is looked at after its deadline", id)
 		case l.deadline() <= now:
 			return fmt.Sprintf("%s is overdue by %v", id, time.Duration(now-l.deadline()))
@@ -134,7 +153,7 @@ func (p *pair) unsound() string {
 	if held != p.Held() {
 		return fmt.Sprintf("%d locks are held, and %d are counted", held, p.Held())
 	}
-	if len(inHeap) > 0 && (s.armed == 0 || s.armed >= s.deadlines.first().at+instant(grid)) {
+	if next := s.next(); next != never && (s.armed == 0 || s.armed >= next+instant(grid)) {
 		return "the timer fires too late"
 	}
 	return ""
@@ -143,10 +162,19 @@ func (p *pair) unsound() string {
 func (p *pair) fingerprint() string {
 	var b strings.Builder
 	s := &p.shards[0]
+	left := func(at instant) instant {
+		if at == never {
+			return never
+		}
+		return at - p.now()
+	}
 	fmt.Fprint(&b, max(s.armed-p.now(), -1))
+	for _, e := range s.freed.entries[s.freed.gone:] {
+		fmt.Fprint(&b, "|", e.x.id, left(e.at), e.x.unknown())
+	}
 	for _, id := range []locks.ID{"a", "b"} {
 		if l, ok := s.locks.get(id); ok {
-			fmt.Fprintf(&b, "|%v %d %d %d", l.mode, l.deadline()-p.now(), s.deadlines.at(l)-p.now(), l.waiters())
+			fmt.Fprintf(&b, "|%v %d %d %d %v", l.mode, left(l.deadline()), left(s.deadlines.at(l)), l.waiters(), l.inRow)
 			for _, w := range p.waiting[id] {
 				fmt.Fprint(&b, w.req.TTL)
 			}
@@ -221,6 +249,12 @@ func TestExplorationFindsBrokenShards(t *testing.T) {
 		"the timer stops": func(p *pair) {
 			if timer := p.shards[0].timer; timer != nil {
 				timer.Stop()
+			}
+		},
+		"the row is lost": func(p *pair) { p.shards[0].freed = row[*lock]{} },
+		"the row takes what is not in turn": func(p *pair) {
+			if r := &p.shards[0].freed; r.len() > 1 {
+				r.entries[r.gone].at = r.entries[r.gone+1].at + 1
 			}
 		},
 		"the heap does not see a change": func(p *pair) {

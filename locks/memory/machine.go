@@ -49,6 +49,7 @@ type lock struct {
 	mode      locks.Mode
 	counted   bool // whether the shard's count of held locks includes it
 	confirmed bool // whether the sole holder's lease was renewed or acquired again
+	inRow     bool // whether the shard's row of locks that were free includes it
 }
 
 // annex is what few locks need. An exclusive lock that nobody waits for has none.

@@ -74,6 +74,54 @@ func TestHeapKeepsTheEarliestFirst(t *testing.T) {
 	})
 }
 
+func TestRowKeepsTheOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var r row[int]
+		var in []due[int]
+		entered, last := 0, instant(0)
+		rt.Repeat(map[string]func(*rapid.T){
+			"push": func(rt *rapid.T) {
+				for range rapid.IntRange(1, 200).Draw(rt, "how many") {
+					at := instant(rapid.IntRange(0, 1000).Draw(rt, "at"))
+					if r.takes(at) != (len(in) == 0 || at >= last) {
+						rt.Fatalf("behind %d the row takes %d: %t", last, at, r.takes(at))
+					}
+					if !r.takes(at) {
+						at = last
+					}
+					entered, last = entered+1, at
+					r.push(entered, at)
+					in = append(in, due[int]{at, entered})
+				}
+			},
+			"pop": func(rt *rapid.T) {
+				for range min(rapid.IntRange(1, 200).Draw(rt, "how many"), len(in)) {
+					if got := r.first(); got != in[0] {
+						rt.Fatalf("%v is first, want %v", got, in[0])
+					}
+					if x := r.pop(); x != in[0].x {
+						rt.Fatalf("%d came, want %d", x, in[0].x)
+					}
+					in = in[1:]
+				}
+			},
+			"": func(rt *rapid.T) {
+				if r.len() != len(in) {
+					rt.Fatalf("the row has %d entries, want %d", r.len(), len(in))
+				}
+				if n := r.len(); cap(r.entries) >= 4*smallest && n < cap(r.entries)/5 {
+					rt.Fatalf("%d entries take room for %d", n, cap(r.entries))
+				}
+				for i, e := range r.entries[:cap(r.entries)] {
+					if (i < r.gone || i >= len(r.entries)) && e != (due[int]{}) {
+						rt.Fatalf("%v is still referred to", e)
+					}
+				}
+			},
+		})
+	})
+}
+
 func TestTableKeepsItsEntriesWhenItShrinks(t *testing.T) {
 	var table table[int, int]
 	table.remove(1) // harmless

@@ -66,7 +66,7 @@ func (s *shard) scan(p *page) error {
 	if s.closed {
 		return locks.ErrShutdown
 	}
-	s.settleDue(s.engine.now(), s.deadlines.len())
+	s.settleDue(s.engine.now(), s.deadlines.len()+s.freed.len())
 	if s.held.Load() == 0 {
 		return nil
 	}

@@ -28,6 +28,7 @@ type shard struct {
 	mu        sync.Mutex // guards what follows
 	locks     table[locks.ID, *lock]
 	deadlines heap[*lock] // of the locks that time changes: when to look at them, not after their deadlines
+	freed     row[*lock]  // the same for locks that were free: their retention is of one length, so they are due in turn
 	timer     *time.Timer // nil until first needed
 	armed     instant     // when the timer fires; 0: it is not set
 	closed    bool
@@ -63,7 +64,8 @@ func (s *shard) step(action string, id locks.ID, create bool, do func(l *lock, n
 // follow each step. A lock whose deadline has been put off stays where it is in the
 // heap: it is looked at too early then, and is entered anew. So a lease that is
 // renewed all the time, or a lock that is taken again and again, is moved once for
-// each time that its TTL passes.
+// each time that its TTL passes. And a lock that is released long before its lease would
+// have ended costs no way up through the heap, past locks that nobody has touched for long.
 func (s *shard) keep(l *lock, known bool) {
 	if l.held() != l.counted {
 		l.counted = l.held()
@@ -84,18 +86,48 @@ func (s *shard) keep(l *lock, known bool) {
 	switch {
 	case l.deadline() == never:
 		s.deadlines.remove(l)
-	case l.deadline() < s.deadlines.at(l):
+	case l.deadline() >= s.deadlines.at(l):
+	case l.mode == locks.Free && l.inRow: // since it was free before: it is looked at in time
+	case l.mode == locks.Free && s.freed.takes(l.deadline()):
+		l.inRow = true
+		s.freed.push(l, l.deadline())
+	default:
 		s.deadlines.set(l, l.deadline())
 	}
+}
+
+// next returns when a lock is to be looked at next, or never.
+func (s *shard) next() instant {
+	at := never
+	if s.deadlines.len() > 0 {
+		at = s.deadlines.first().at
+	}
+	if s.freed.len() > 0 {
+		at = min(at, s.freed.first().at)
+	}
+	return at
+}
+
+// takeNext takes out the lock that is to be looked at next. There must be one.
+func (s *shard) takeNext() *lock {
+	if s.freed.len() > 0 && s.freed.first().at == s.next() {
+		l := s.freed.pop()
+		l.inRow = false
+		return l
+	}
+	l := s.deadlines.first().x
+	s.deadlines.remove(l)
+	return l
 }
 
 // arm sets the timer for the first deadline. A timer that is set for too early
 // is left alone: then a release does not touch it, and it sets itself again.
 func (s *shard) arm(now instant) {
-	if s.deadlines.len() == 0 {
+	next := s.next()
+	if next == never {
 		return
 	}
-	due := (s.deadlines.first().at + instant(grid) - 1) / instant(grid) * instant(grid)
+	due := (next + instant(grid) - 1) / instant(grid) * instant(grid)
 	if s.armed != 0 && s.armed <= due {
 		return
 	}
@@ -133,12 +165,14 @@ func (s *shard) sweepSome() (more bool) {
 // settleDue settles up to most of the locks that are to be looked at by now, and
 // reports whether there are more.
 func (s *shard) settleDue(now instant, most int) (more bool) {
-	for ; s.deadlines.len() > 0 && s.deadlines.first().at <= now; most-- {
+	for ; s.next() <= now; most-- {
 		if most == 0 {
 			return true
 		}
-		l := s.deadlines.first().x
-		s.deadlines.remove(l) // keep enters it for its deadline
+		l := s.takeNext() // keep enters it for its deadline
+		if l.unknown() {
+			continue // forgotten when somebody asked about it, and by now perhaps another has its ID
+		}
 		l.settle(now, s.engine)
 		s.keep(l, true)
 	}
@@ -157,7 +191,7 @@ func (s *shard) close() {
 	for _, l := range s.locks.m {
 		l.dismiss(locks.ErrShutdown)
 	}
-	s.locks, s.deadlines = table[locks.ID, *lock]{}, heap[*lock]{}
+	s.locks, s.deadlines, s.freed = table[locks.ID, *lock]{}, heap[*lock]{}, row[*lock]{}
 	s.held.Store(0)
 	if s.timer != nil {
 		s.timer.Stop()
