@@ -59,7 +59,11 @@ func TestStrangersAreAnsweredAsByRedis(t *testing.T) {
 			redisAddr := redisWithUsers(t, "bob on >builder ~a* &* +@all", test.theirs)
 			for _, script := range test.scripts {
 				whole := strings.ReplaceAll(script, "|", "\r\n") + "\r\n"
-				for _, input := range [][]string{{whole}, strings.SplitAfter(strings.TrimSuffix(whole, "\r\n"), "\r\n")} {
+				inputs := [][]string{{whole}, strings.SplitAfter(strings.TrimSuffix(whole, "\r\n"), "\r\n")}
+				if strings.HasPrefix(script, "host:") || strings.HasPrefix(script, "POST") {
+					inputs = inputs[:1] // Redis closes without reading on: what comes later would be answered by a reset
+				}
+				for _, input := range inputs {
 					// Another guard each time: wrong passwords count together otherwise.
 					_, addr := start(t, Options{Access: accesstest.Guard(t, test.ours...)})
 					ours, theirs := converse(t, addr, input), converse(t, redisAddr, input)
@@ -80,9 +84,6 @@ func converse(t *testing.T, addr string, pieces []string) string {
 		c.send(strings.TrimSuffix(piece, "\r\n") + "\r\n")
 		if i == len(pieces)-1 {
 			return got.String() + c.rest()
-		}
-		if strings.HasPrefix(piece, "host:") || strings.HasPrefix(piece, "POST") {
-			continue
 		}
 		raw := c.reply()
 		if strings.HasPrefix(raw, "%") || strings.HasPrefix(raw, "*14") {
