@@ -267,13 +267,15 @@ func TestConnectionsThatTheServerHasClosedAreNotUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := openWith(t, o)
 			for range 3 {
-				var wg sync.WaitGroup
-				for i := range 64 {
-					wg.Go(func() { acquire(t, e, request(locks.ID(fmt.Sprint(i)), "me")) })
-				}
-				wg.Wait()
-				if n := len(s.clients(t)); n < 6 {
-					t.Fatalf("only %d connections", n)
+				for try := 0; len(s.clients(t)) < 6; try++ { // on a busy machine, requests may follow each other
+					if try == 100 {
+						t.Fatalf("only %d connections", len(s.clients(t)))
+					}
+					var wg sync.WaitGroup
+					for i := range 64 {
+						wg.Go(func() { acquire(t, e, request(locks.ID(fmt.Sprint(i)), "me")) })
+					}
+					wg.Wait()
 				}
 				s.Do("CLIENT KILL TYPE normal")
 				acquire(t, e, request("a", "me"))
