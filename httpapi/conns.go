@@ -307,7 +307,7 @@ func (c *conn) watch(gone func()) (stop func() bool) {
 func (c *conn) Close() error {
 	defer c.registry.remove(c)
 	if c.lingers {
-		linger(c.Conn)
+		hangup.Linger(c.Conn, lingerBytes)
 	}
 	return c.Conn.Close()
 }

@@ -1,8 +1,6 @@
 package httpapi
 
 import (
-	"io"
-	"net"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -22,9 +20,7 @@ const (
 	// extraTime is how long the request of such a connection may take to arrive.
 	extraTime = time.Second
 
-	// A connection that ends with unread bytes is first shut for writing and read on, within
-	// these bounds: closing it at once resets it, and a reset can overtake the reply.
-	lingerTime  = 500 * time.Millisecond
+	// What is read of a client after the last reply.
 	lingerBytes = 64 << 10
 )
 
@@ -48,13 +44,3 @@ func (c *conn) checkRoom(path string) error {
 }
 
 func errCrowded() error { return &locks.QuotaError{Quota: locks.QuotaHTTPConnections} }
-
-// linger lets the client read the last reply before the connection is closed.
-func linger(conn net.Conn) {
-	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		return
-	}
-	_ = conn.SetReadDeadline(time.Now().Add(lingerTime)) // fails if the read will
-	_, _ = io.Copy(io.Discard, io.LimitReader(conn, lingerBytes))
-}

@@ -3,15 +3,13 @@ package httpapi
 import (
 	"crypto/tls"
 	"errors"
-	"io"
-	"net"
 	"os"
 	"strconv"
-	"syscall"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/hangup"
 )
 
 // codeTLS stands for a handshake that failed among the statuses of refusals.
@@ -30,11 +28,11 @@ func (c *conn) shakeHands() error {
 	}
 	err := c.secure.Handshake()
 	if err == nil {
-		established(c.secure)
+		hangup.Established(c.secure)
 		c.shaken = true
 		return nil
 	}
-	if !c.ended.Load() && !left(err) {
+	if !c.ended.Load() && !hangup.Left(err) {
 		c.registry.failed(c, err)
 	}
 	return err
@@ -58,7 +56,7 @@ func (s *Server) handshakeFailed(c *conn, err error) {
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
 		_, _ = socket.Write(farewell(fasthttp.StatusBadRequest, "this port speaks HTTPS only"))
 	}
-	linger(socket)
+	hangup.Linger(socket, lingerBytes)
 }
 
 // farewell returns a refusal that is the last reply of its connection.
@@ -80,18 +78,4 @@ func (c *conn) abort() error {
 		return c.Conn.Close()
 	}
 	return c.secure.NetConn().Close()
-}
-
-// established tells what lies under TLS that the handshake is made, if it bounds what
-// clients send before.
-func established(secure *tls.Conn) {
-	if wire, ok := secure.NetConn().(interface{ Established() }); ok {
-		wire.Established()
-	}
-}
-
-// left reports whether a handshake failed since the client went away, as one does that
-// only looks whether the port is open, or since the server has closed the connection.
-func left(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed)
 }

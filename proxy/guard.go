@@ -27,10 +27,7 @@ const (
 
 	errAhead protocolError = "more than 64 KiB sent behind a command that waits"
 
-	// A connection that candado ends is first shut for writing, and what the
-	// client had still sent is read and thrown away, within these bounds: closing
-	// a socket with unread bytes resets it, and a reset can overtake the last reply.
-	lingerTime  = 500 * time.Millisecond
+	// What is read of a client after the last reply.
 	lingerBytes = 256 << 10
 
 	// Once candado is stopping, a connection stays open this much longer, so that
@@ -311,7 +308,7 @@ func (g *guard) refuse(err error) {
 	if over, ok := errors.AsType[overError](err); ok {
 		g.opts.Exceeded(over.quota)
 	}
-	_ = g.SetWriteDeadline(time.Now().Add(lingerTime)) // fails if the write will
+	_ = g.SetWriteDeadline(time.Now().Add(hangup.LingerTime)) // fails if the write will
 	if _, err := g.Conn.Write([]byte("-" + line + "\r\n")); err == nil {
 		g.farewell()
 	}
@@ -321,24 +318,7 @@ func (g *guard) refuse(err error) {
 // to the connection does not wait for that.
 func (g *guard) farewell() {
 	g.ending()
-	linger(g.Conn)
-}
-
-// linger shuts a connection for writing and reads to its end, within bounds.
-func linger(conn net.Conn) {
-	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		return
-	}
-	_ = conn.SetReadDeadline(time.Now().Add(lingerTime))
-	scratch := make([]byte, readBuffer)
-	for drained := 0; drained < lingerBytes; {
-		n, err := conn.Read(scratch)
-		if err != nil {
-			return
-		}
-		drained += n
-	}
+	hangup.Linger(g.Conn, lingerBytes)
 }
 
 // Write gives the client WriteTimeout to take b, or up to a quarter less: the deadline of an

@@ -5,13 +5,12 @@ package proxy
 import (
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
+	"github.com/goodjobtech/candado/locks/hangup"
 )
 
 // Those who speak without TLS to a port that has it are told so without TLS.
@@ -38,11 +37,11 @@ func (g *guard) shakeHands(secure *tls.Conn) error {
 	err := secure.Handshake()
 	leaving := g.awaited()
 	if err == nil {
-		established(secure)
+		hangup.Established(secure)
 		g.unshaken = nil
 		return nil
 	}
-	if leaving || left(err) {
+	if leaving || hangup.Left(err) {
 		return err
 	}
 	g.opts.Refused(codeTLS)
@@ -55,20 +54,6 @@ func (g *guard) shakeHands(secure *tls.Conn) error {
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil {
 		_, _ = socket.Write([]byte(msgNoTLS)) // the connection ends in any case
 	}
-	linger(socket) // over what the client sent: else it may not get to know why
+	hangup.Linger(socket, lingerBytes) // over what the client sent: else it may not get to know why
 	return err
-}
-
-// established tells what lies under TLS that the handshake is made, if it bounds what
-// clients send before.
-func established(secure *tls.Conn) {
-	if wire, ok := secure.NetConn().(interface{ Established() }); ok {
-		wire.Established()
-	}
-}
-
-// left reports whether a handshake failed since the client went away, as one does that
-// only looks whether the port is open, or since the server has closed the connection.
-func left(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed)
 }

@@ -2,7 +2,8 @@
 // waits. Nothing but reading tells that: so the connection is read ahead, and
 // what came is kept for whoever reads it next.
 //
-// reader.go reads ahead; acquire.go acquires for a client that is watched so.
+// reader.go reads ahead; acquire.go acquires for a client that is watched so; end.go is about
+// how connections end and, under TLS, begin.
 package hangup
 
 import (
