@@ -10,9 +10,9 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/goodjobtech/candado/cmd/candado/secure"
 	"github.com/goodjobtech/candado/locks/access"
 )
 
@@ -90,11 +90,10 @@ func passwordFile(path string, log *slog.Logger) (string, error) {
 // pipe that nobody writes to is empty, and one that somebody holds open fails in the
 // end: else the start could not be stopped, and no SIGHUP would be heard any more.
 func openSecret(path string, log *slog.Logger) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := secure.OpenFile(path, secretTime)
 	if err != nil {
 		return nil, bare(err)
 	}
-	_ = f.SetReadDeadline(time.Now().Add(secretTime)) // fails on a regular file, which needs none
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode()&othersRead != 0 {
 		log.Warn("every user of this machine may read a file with passwords", "file", path, "mode", info.Mode().String())
 	}
@@ -114,7 +113,12 @@ func firstLine(r io.Reader) (string, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", bare(err)
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
+	return withoutEnd(line), nil
+}
+
+// withoutEnd returns a line without its end.
+func withoutEnd(line string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 }
 
 // checkExposure returns a usageError if a listener can be reached from other machines,

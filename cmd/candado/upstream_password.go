@@ -111,7 +111,7 @@ func readPassword(path string) (string, error) {
 	if err != nil {
 		return "", err // it names the file
 	}
-	word := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	word := withoutEnd(string(text))
 	switch {
 	case word == "":
 		return "", fmt.Errorf("%s: %w", path, errEmpty)

@@ -5,7 +5,6 @@ package hangup
 import (
 	"errors"
 	"io"
-	"os"
 	"syscall"
 	"time"
 )
@@ -72,17 +71,6 @@ func (r *Reader) readThrough(raw syscall.RawConn) {
 		for !r.left() && !r.full() && !r.readSome() {
 		}
 	}
-}
-
-// readSome does one read, and reports whether the deadline ended it.
-func (r *Reader) readSome() (late bool) {
-	n, err := r.conn.Read(r.room())
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		r.took(n, nil)
-		return true
-	}
-	r.took(n, err)
-	return false
 }
 
 // arrived reports whether a read of the socket would not have to wait, whatever the

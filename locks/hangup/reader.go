@@ -136,13 +136,21 @@ func (r *Reader) readAhead(stopped <-chan struct{}) bool {
 		if r.full() {
 			return r.lookOn(stopped)
 		}
-		n, err := r.conn.Read(r.room())
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			r.took(n, nil)
+		if r.readSome() {
 			return true
 		}
-		r.took(n, err)
 	}
+	return false
+}
+
+// readSome does one read, and reports whether the deadline ended it.
+func (r *Reader) readSome() (late bool) {
+	n, err := r.conn.Read(r.room())
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		r.took(n, nil)
+		return true
+	}
+	r.took(n, err)
 	return false
 }
 

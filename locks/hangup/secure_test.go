@@ -18,6 +18,12 @@ import (
 func securePair(t *testing.T) (client, server *tls.Conn) {
 	t.Helper()
 	near, far := pair(t)
+	return secured(t, near, far)
+}
+
+// secured returns both ends of a connection as they are with TLS over them.
+func secured(t *testing.T, near, far net.Conn) (client, server *tls.Conn) {
+	t.Helper()
 	ca := certtest.New(t, "ca")
 	server = tls.Server(far, &tls.Config{Certificates: []tls.Certificate{ca.Issue(certtest.Wish{}).TLS(t)}})
 	client = tls.Client(near, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
@@ -97,18 +103,8 @@ func (s *slicing) Write(b []byte) (int, error) {
 // TestRecordsInPiecesAreReadAcrossWatches: a watch may begin and end within a record.
 func TestRecordsInPiecesAreReadAcrossWatches(t *testing.T) {
 	near, far := pair(t)
-	ca := certtest.New(t, "ca")
 	wire := &slicing{Conn: near}
-	server := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{ca.Issue(certtest.Wish{}).TLS(t)}})
-	client := tls.Client(wire, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
-	done := make(chan error, 1)
-	go func() { done <- server.Handshake() }()
-	if err := client.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	client, server := secured(t, wire, far)
 	wire.hold = true
 	write(t, client, []byte("first"))
 	write(t, client, []byte("second"))

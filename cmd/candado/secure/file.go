@@ -21,15 +21,26 @@ var (
 	errSilent = errors.New("it is a pipe, and its writer does not come to an end")
 )
 
-// ReadFile returns what a file holds. One that is a pipe is not waited for: who opens a
-// pipe that nobody writes to waits for ever. Its errors name no content.
-func ReadFile(path string) ([]byte, error) {
+// OpenFile opens a file to be read. A pipe that nobody writes to is empty, and one whose
+// writer does not come to an end fails after patience, with os.ErrDeadlineExceeded: who
+// opens a pipe as a file waits for ever.
+func OpenFile(path string, patience time.Duration) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
+	_ = f.SetReadDeadline(time.Now().Add(patience)) // fails on what is a file, which needs none
+	return f, nil
+}
+
+// ReadFile returns what a file holds. One that is a pipe is not waited for. Its errors
+// name no content.
+func ReadFile(path string) ([]byte, error) {
+	f, err := OpenFile(path, pipeTime)
+	if err != nil {
+		return nil, err
+	}
 	defer f.Close()
-	_ = f.SetReadDeadline(time.Now().Add(pipeTime)) // fails on what is a file
 	text, err := io.ReadAll(io.LimitReader(f, fileBytes+1))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
