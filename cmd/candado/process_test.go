@@ -175,6 +175,7 @@ func TestRunningCommandGetsItsReplyAfterSIGTERM(t *testing.T) {
 	store := startRedis(t)
 	p := startProcess(t, "--upstream", "redis://"+store.addr+"/0", "--upstream-timeout=20s", "--drain-timeout=20s")
 	c, r := dialRESP(t, p.resp)
+	p.awaitLook(t)
 	store.pauseWrites(t)
 	fmt.Fprint(c, "LOCK.ACQUIRE job\r\n")
 	store.awaitPaused(t)
@@ -192,6 +193,7 @@ func TestSecondSignalEndsTheProcessAtOnceWithExit1(t *testing.T) {
 	store := startRedis(t)
 	p := startProcess(t, "--upstream", "redis://"+store.addr+"/0", "--upstream-timeout=10m", "--drain-timeout=10m")
 	c, _ := dialRESP(t, p.resp)
+	p.awaitLook(t)
 	store.pauseWrites(t)
 	fmt.Fprint(c, "LOCK.ACQUIRE job\r\n")
 	store.awaitPaused(t)
@@ -261,6 +263,16 @@ func startRedis(t *testing.T) redisServer {
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
 	t.Cleanup(func() { client.Close() })
 	return redisServer{addr: s.Addr, client: client}
+}
+
+// awaitLook returns when the first look at the upstream is over: what it asks is not to be
+// taken for a client's.
+func (p *process) awaitLook(t *testing.T) {
+	t.Helper()
+	eventually(t, "the upstream is seen", func() bool {
+		_, body := get(t, "http://"+p.http+"/metrics")
+		return strings.Contains(body, "\ncandado_upstream_up 1\n")
+	})
 }
 
 // pauseWrites makes Redis keep every write, scripts among them, waiting.
