@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,6 +122,32 @@ func TestFlushedScriptsAreLoadedAgain(t *testing.T) {
 		if err := do(); errors.Is(err, locks.ErrUnavailable) {
 			t.Errorf("%s after SCRIPT FLUSH: %v", name, err)
 		}
+	}
+}
+
+// As behind a balancer while servers change places.
+func TestScriptsAreLoadedWhereTheyAreSent(t *testing.T) {
+	was, is := redistest.Start(t), redistest.Start(t)
+	p := redistest.NewProxy(t, was.Addr)
+	e := open(t, p.URL(), 0)
+	ready := func() {
+		if err := e.Ready(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	ready()
+	p.Divert(is.Addr)
+	var both sync.WaitGroup
+	p.Freeze()
+	both.Go(ready)
+	both.Go(ready) // by a connection of its own
+	eventually(t, "both are on their way", func() bool { return p.Connections() == 2 })
+	p.Thaw()
+	both.Wait()
+	for range 8 {
+		was.Do("SCRIPT FLUSH")
+		is.Do("SCRIPT FLUSH")
+		ready()
 	}
 }
 

@@ -23,6 +23,7 @@ func (e *Engine) sendAlone(ctx context.Context, calls ...*call) {
 	defer e.running.RUnlock()
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
+	unknown := map[string]script.Script{} // by their SHA, scripts that the server did not know
 	for copies := 0; copies < maxSends && len(calls) > 0; copies++ {
 		if copies > 0 && ctx.Err() != nil {
 			break // the outcomes say why another copy was needed
@@ -33,7 +34,7 @@ func (e *Engine) sendAlone(ctx context.Context, calls ...*call) {
 			}
 			return
 		}
-		calls = e.pipeline(ctx, calls)
+		calls = e.pipeline(ctx, calls, unknown)
 	}
 	for _, c := range calls {
 		e.gaveUp(c)
@@ -60,12 +61,17 @@ func (e *Engine) mayRun(ctx context.Context, calls []*call) error {
 	return e.learnTime(ctx)
 }
 
-// pipeline sends the calls, once. It returns those of which a copy is to be sent: the
-// answer was lost with the connection, or the server did not know their script, or
-// their deadline was misjudged.
-func (e *Engine) pipeline(ctx context.Context, calls []*call) (again []*call) {
+// pipeline sends the calls, once, after the scripts that were unknown: on the same
+// connection, since another may lead to another server. It returns the calls of which a
+// copy is to be sent: the answer was lost with the connection, or the server did not
+// know their script, which is added to unknown, or their deadline was misjudged.
+func (e *Engine) pipeline(ctx context.Context, calls []*call, unknown map[string]script.Script) (again []*call) {
 	until, _ := ctx.Deadline()
 	pipe := e.client.Pipeline()
+	for _, s := range unknown {
+		pipe.ScriptLoad(ctx, s.Source) // should it fail, so will the calls
+	}
+	clear(unknown)
 	cmds := make([]*redis.Cmd, len(calls))
 	for n, c := range calls {
 		cmds[n] = redis.NewCmd(ctx, e.command(c, until)...)
@@ -73,7 +79,6 @@ func (e *Engine) pipeline(ctx context.Context, calls []*call) (again []*call) {
 	}
 	sent := time.Now()
 	_, unsent := pipe.Exec(ctx) // each command has its own error, but where there was no connection for it
-	unknown := map[string]script.Script{}
 	for n, c := range calls {
 		v, err := cmds[n].Result()
 		if err == nil && v == nil { // which no script replies
@@ -97,9 +102,6 @@ func (e *Engine) pipeline(ctx context.Context, calls []*call) (again []*call) {
 		default:
 			e.gaveUp(c)
 		}
-	}
-	for _, s := range unknown {
-		_ = e.client.ScriptLoad(ctx, s.Source).Err() // should it fail, so will the next copies
 	}
 	return again
 }

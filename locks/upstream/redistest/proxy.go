@@ -170,10 +170,23 @@ func (p *Proxy) mute(subscribed *atomic.Bool) bool {
 
 // Retarget ends all connections and passes new ones to another server.
 func (p *Proxy) Retarget(target string) {
-	p.mu.Lock()
-	p.target = target
-	p.mu.Unlock()
+	p.Divert(target)
 	p.CutAll()
+}
+
+// Divert passes new connections to another server. Those that are there stay with
+// theirs.
+func (p *Proxy) Divert(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
+// Connections returns how many clients are connected.
+func (p *Proxy) Connections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns) / 2 // each has one to the server
 }
 
 // CutAll ends all connections.
@@ -214,7 +227,7 @@ func (p *Proxy) serve(client net.Conn) {
 		_ = client.Close()
 		return
 	}
-	if !p.register(client, server) {
+	if !p.register(target, client, server) {
 		return
 	}
 	defer p.unregister(client, server)
@@ -287,16 +300,20 @@ func (p *Proxy) take() (lose bool, lost func(), hold bool, torn int) {
 	return true, p.lost, p.hold, p.torn
 }
 
-func (p *Proxy) register(conns ...net.Conn) bool {
+// register notes connections that lead to that target, or closes them if none
+// should any more.
+func (p *Proxy) register(target string, conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	late := p.closed || p.target != target // then Retarget has not cut it
 	for _, c := range conns {
-		if p.closed {
+		if late {
 			_ = c.Close()
+			continue
 		}
 		p.conns[c] = struct{}{}
 	}
-	return !p.closed
+	return !late
 }
 
 func (p *Proxy) unregister(conns ...net.Conn) {
