@@ -39,15 +39,25 @@ func TestServerThatTakesNoWritesGrantsNothing(t *testing.T) {
 }
 
 func TestFullServerHandsOverAndDropsNobody(t *testing.T) {
-	s := redistest.Start(t)
-	e, other := open(t, s.URL(), 0), open(t, s.URL(), 0)
-	held := acquire(t, other, request("a", ""))
-	first, second := waits(t, e, request("a", "")), waits(t, other, request("a", ""))
-	s.Do("CONFIG SET maxmemory 1")
-	time.Sleep(3500 * time.Millisecond) // for longer than candados may be silent
-	for _, w := range []<-chan ending{first, second} {
-		releaseToken(t, other, "a", held.Token)
-		held = granted(t, 3*time.Second, w)
+	for _, ttl := range []time.Duration{30 * time.Second, 3 * time.Second} {
+		t.Run(ttl.String(), func(t *testing.T) {
+			t.Parallel()
+			s := redistest.Start(t)
+			e, other := open(t, s.URL(), 0), open(t, s.URL(), 0)
+			held := acquire(t, other, request("a", ""))
+			var all []<-chan ending
+			for i, of := range []locks.Engine{e, other, other, other} {
+				req := request("a", locks.Owner([]string{"", "", "", "me"}[i]))
+				req.TTL = ttl
+				all = append(all, waits(t, of, req))
+			}
+			s.Do("CONFIG SET maxmemory 1")
+			time.Sleep(3500 * time.Millisecond) // for longer than candados may be silent
+			for _, w := range all {
+				releaseToken(t, other, "a", held.Token)
+				held = granted(t, 3*time.Second, w)
+			}
+		})
 	}
 }
 

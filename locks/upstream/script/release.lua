@@ -23,10 +23,19 @@ if exclusive and queued and sent == 0 and from ~= ended and flags == 0 and
   if entry and (not pending or place > pending) then
     local number, candado, mode, span = struct.unpack('<xc8c16xBxxxxI6', entry)
     local token = math.max(last + 1, now, floor + 1)
-    if candado == self and mode == 0 and span > 4000 and token <= 9007199254740991 then
-      local till = now + 4000000
-      local packed = struct.pack('<BI7I7I6I6c8c6I2I7', 0x59, token, till, span, math.floor(now / 1000), number, from, 1, place)
-        .. string.sub(entry, 38)
+    if candado == self and mode == 0 and span > 0 and token <= 9007199254740991 then
+      local till, who, packed = now + 4000000, string.sub(entry, 38), nil
+      if span > 4000 then
+        packed = struct.pack('<BI7I7I6I6c8c6I2I7', 0x59, token, till, span, math.floor(now / 1000), number, from, 1, place) .. who
+      else -- it is confirmed by nobody, and so it does not stay in the queue
+        till = now + span * 1000
+        if who ~= '' and tonumber(redis.call('ZSCORE', queue, 'o' .. who) or 0) == place - 8000000000000000 then
+          redis.call('ZREM', queue, entry, 'o' .. who)
+        else
+          redis.call('ZREM', queue, entry)
+        end
+        packed = struct.pack(FORMAT, 0x49, token, till, span, math.floor(now / 1000), number, from, 1) .. who
+      end
       if redis.pcall('SET', key, packed, 'PX', text(span + RETENTION)).err then
         redis.call('DEL', key .. ':w') -- as below
         redis.call('SET', key, packed, 'PX', text(span + RETENTION))
