@@ -12,11 +12,20 @@ import (
 // DefaultTTL is how long a lease lasts unless it is asked for otherwise.
 const DefaultTTL = 30 * time.Second
 
+// provisional is how long a lease may last for which candado sends Redis no
+// confirmation when it is handed over.
+const provisional = 4 * time.Second
+
 // Candado is one candado, or several on the same Redis: the workers are spread
 // evenly over them. Each worker has a connection of its own. A lease lasts for
 // ttl, which has to be longer than any is held.
 func Candado(name string, ttl time.Duration, addrs ...string) Contender {
+	beside := ""
+	if ttl > provisional {
+		beside = "zrem"
+	}
 	return Contender{
+		Beside: beside,
 		Name:   name,
 		Queue:  true,
 		Fenced: true,

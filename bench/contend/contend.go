@@ -18,6 +18,10 @@ type Contender struct {
 	// Fenced says that Acquire returns tokens, which strictly increase.
 	Fenced bool
 
+	// Beside is the Redis command that it sends once for an acquisition, in no
+	// script, and runs in none; empty if there is no such. The server's own counts do not tell.
+	Beside string
+
 	// Open connects workers, each with its own contention for one lock. It
 	// returns when all are connected.
 	Open func(ctx context.Context, id string, workers int) (*Contest, error)

@@ -36,6 +36,7 @@ const (
 	commands       Figure = "redis_commands_per_acquisition"
 	inside         Figure = "redis_commands_in_scripts_per_acquisition"
 	scripts        Figure = "redis_scripts_per_acquisition"
+	beside         Figure = "redis_commands_beside_scripts_per_acquisition"
 	cpuCandado     Figure = "cpu_candado_s_per_1000"
 	cpuRedis       Figure = "cpu_redis_s_per_1000"
 	cpuGenerator   Figure = "cpu_generator_s_per_1000"
@@ -81,7 +82,8 @@ func (m measurement) figures(e *entrant) (Figures, error) {
 		calls := m.after.calls.Since(m.before.calls)
 		f[commands] = float64(calls.Total()) / n
 		f[scripts] = float64(calls.Scripts()) / n
-		f[inside] = f[commands] - f[scripts]
+		f[beside] = min(float64(calls[e.Beside])/n, 1)
+		f[inside] = f[commands] - f[scripts] - f[beside]
 		f[cpuRedis] = (m.after.redis - m.before.redis).Seconds() / n * 1000
 	}
 	if len(e.candados) > 0 {

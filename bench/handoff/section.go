@@ -17,7 +17,7 @@ const text = `Workers do nothing but acquire the same lock, hold it (asleep), an
   **without** the number of workers that never got the lock in the time measured.
 - **hand-off** runs from just before a holder asks for release until the next holder has the lock; **to another** leaves out those who took it again.
 - **wait p50, p99** are of waits that ended; **longest** includes those that had not ended. **longest/p50** is the measure of fairness.
-- **Redis cmds** counts what scripts run, too, and a script as one more. **CPU** is in seconds per 1000 acquisitions.
+- **Redis cmds** counts what scripts run, too, and a script as one more; **in scripts** only what they run. **CPU** is in seconds per 1000 acquisitions.
 
 Rates, ratios: median of the rounds (least–greatest). The rest are medians.`
 
@@ -39,6 +39,7 @@ func columns() []cells.Column {
 		cells.Median("again", takenAgain, "%.2f"),
 		cells.Median("without", without, "%.0f"),
 		cells.Median("Redis cmds", commands, "%.1f"),
+		cells.Median("in scripts", inside, "%.1f"),
 		cells.Median("scripts", scripts, "%.2f"),
 		cells.Median("CPU candado", cpuCandado, "%.3f"),
 		cells.Median("Redis", cpuRedis, "%.3f"),
@@ -105,8 +106,11 @@ func goals(all []*cells.Cell, p report.Plan) []report.Goal {
 			goal(who, "longest wait, ", "times shorter than redsync's", shorter, goalShorter, stretchShorter, false)
 			cutOff(&list[len(list)-1], micros(p.Warmup+length(p, redsync, hot)), cells.Of(all, l, who, waitLongest), cells.Of(all, l, redsync, waitLongest))
 		}
-		goal(onRedis, "Redis commands per acquisition, ", "commands inside scripts", inside, 8, 4, true)
+		goal(onRedis, "Redis commands per acquisition, ", "commands inside scripts, and one beside", inside, 8, 4, true)
 		goal(onRedis, "Redis commands per acquisition, ", "scripts", scripts, 2, 1, true)
+		for i := len(list) - 2; i < len(list); i++ {
+			list[i].Step = 0.1 // once a second the lock is tended, which is part of no acquisition
+		}
 	}
 	return list
 }

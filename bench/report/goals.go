@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/goodjobtech/candado/bench/stats"
 )
@@ -18,6 +19,10 @@ type Goal struct {
 	Goal    float64 `json:"goal"`
 	Stretch float64 `json:"stretch"`
 	AtMost  bool    `json:"at_most"` // the goal is not to be above; else not below
+
+	// Step is what the median is rounded to before it decides, for counts that
+	// something rare adds a little to. 0: it is not rounded.
+	Step float64 `json:"step,omitempty"`
 }
 
 // Verdict is how a goal stands. The median decides.
@@ -34,10 +39,14 @@ func (g Goal) Verdict() string {
 }
 
 func (g Goal) reaches(bound float64) bool {
-	if g.AtMost {
-		return g.Measured.Median <= bound
+	median := g.Measured.Median
+	if g.Step > 0 {
+		bound, median = math.Round(bound/g.Step), math.Round(median/g.Step)
 	}
-	return g.Measured.Median >= bound
+	if g.AtMost {
+		return median <= bound
+	}
+	return median >= bound
 }
 
 // GoalTable is the table that the report ends with.

@@ -25,6 +25,9 @@ func TestVerdictsGoByTheMedian(t *testing.T) {
 		{Goal{Measured: measured(2.1), Goal: 2, Stretch: 1.5, AtMost: true}, "missed"},
 		{Goal{Measured: measured(2), Goal: 2, Stretch: 1.5, AtMost: true}, "met"},
 		{Goal{Measured: measured(1.5), Goal: 2, Stretch: 1.5, AtMost: true}, "stretch"},
+		{Goal{Measured: measured(8.04), Goal: 8, Stretch: 4, AtMost: true}, "missed"},
+		{Goal{Measured: measured(8.04), Goal: 8, Stretch: 4, AtMost: true, Step: 0.1}, "met"},
+		{Goal{Measured: measured(8.06), Goal: 8, Stretch: 4, AtMost: true, Step: 0.1}, "missed"},
 		{Goal{Goal: 2, Stretch: 1.5, AtMost: true}, "not measured"},
 	} {
 		if got := c.goal.Verdict(); got != c.want {
