@@ -170,7 +170,7 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 		WriteTimeout:     m.Config.Quotas.WriteTimeout,
 	})
 	m.certs.measure(meters)
-	meters.SessionLeases(redis.SessionLeases, redis.LostSessions)
+	meters.SessionLeases(redis.SessionLeases, redis.LostLeases)
 	webWaiting := quota.NewWaiting(redis.Engine(), locks.QuotaHTTPWaiting, m.Config.Quotas.HTTPWaiting)
 	m.fronts = []front{{"resp", m.certs.secured(resp), redis}}
 	if web != nil {
