@@ -41,11 +41,10 @@ func (m *Manager) lapse(sent instant, ttl time.Duration) instant {
 }
 
 // lapsed takes in that a lease could not be renewed in time. It may still live, so it stays
-// with its sessions until they are told, and is then released with what else they have.
-// m.mu is held.
+// with its sessions until they are told, and is then released, and counted, with what else
+// they have. m.mu is held.
 func (m *Manager) lapsed(h *held) (losses []loss) {
 	m.book.schedule(&h.slot, never)
-	m.countLost(h)
 	for _, of := range h.stakes {
 		losses = m.lose(losses, of.stay.session, h, errLapsed)
 	}
@@ -97,8 +96,8 @@ func (m *Manager) lose(losses []loss, s *Session, h *held, why error) []loss {
 	return append(losses, loss{s, fmt.Errorf("lease %d of %q, one of %d of its session, was lost: %w", h.token, h.id, len(s.stay.leases), why)})
 }
 
-// countLost counts a lease as lost, once: it may be found so for each session that has
-// it, and again when it is released. m.mu is held.
+// countLost counts a lease as lost, once: it may be found over for one session after
+// another, and be released for the last. m.mu is held.
 func (m *Manager) countLost(h *held) {
 	if !h.lost {
 		h.lost = true
