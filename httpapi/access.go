@@ -85,7 +85,7 @@ func credentials(header string) (name, password string, err error) {
 func (s *Server) authenticate(c *conn, name, password string) (*access.User, error) {
 	gone := false
 	user, err := s.options.Access.Authenticate(access.Attempt{
-		Peer: c.RemoteAddr(), Name: name, Password: password, As: c.user,
+		Peer: c.RemoteAddr(), Listener: "http", Name: name, Password: password, As: c.user,
 		Wait: func(wait func(context.Context)) { gone = hangup.While(s.base, s.waiting, c.watch, wait) },
 	})
 	c.user = ""

@@ -131,6 +131,7 @@ func (c *call) authenticate(name, password []byte) error {
 	gone := false
 	u, err := guard.Authenticate(users.Attempt{
 		Peer:     c.sess.guard.RemoteAddr(),
+		Listener: "resp",
 		Name:     string(name),
 		Password: string(password),
 		Wait:     func(wait func(context.Context)) { gone = c.whileWatched(wait) },

@@ -221,7 +221,7 @@ func TestStrangerHasSoLongToAuthenticate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := Options{Access: users.NewGuard(list), CommandTimeout: 10 * time.Second}
+	opts := Options{Access: users.NewGuard(list, nil), CommandTimeout: 10 * time.Second}
 	inVirtualTime(t, opts, func(t *testing.T, _ *Server, dial func() *client) {
 		in, silent := dial(), dial()
 		in.want("+OK\r\n", "AUTH", "sesame")

@@ -22,7 +22,7 @@ type loss struct {
 	client int64
 	addr   net.Addr
 	reason error
-	soFar  uint64 // sessions lost, this one included
+	soFar  uint64 // such connections, this one included
 }
 
 // lossLog logs losses from a goroutine of its own, which runs while there are some.
@@ -57,7 +57,7 @@ func (l *lossLog) write() {
 	for lines, more := l.take(); len(lines) > 0; lines, more = l.take() {
 		for _, one := range lines {
 			l.log.Warn("closed a connection that lost a session lease",
-				"client", one.client, "addr", one.addr.String(), "reason", one.reason, "lost_so_far", one.soFar)
+				"client", one.client, "addr", one.addr.String(), "reason", one.reason, "connections_so_far", one.soFar)
 		}
 		if more > 0 {
 			l.log.Warn("closed more connections that lost a session lease", "connections", more)

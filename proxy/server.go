@@ -141,9 +141,10 @@ func (s *Server) Sending() int { return int(s.sending.Load()) }
 // connections have counts once.
 func (s *Server) SessionLeases() int { return s.leases.Leases() }
 
-// LostSessions returns how many connections were closed so far because they had lost a
-// lease.
-func (s *Server) LostSessions() int { return int(s.leases.Lost()) }
+// LostLeases returns how many of these leases were lost so far: those that could not be
+// renewed in time or were ended by others, and with them all others of the same connection,
+// which is closed.
+func (s *Server) LostLeases() int { return int(s.leases.LostLeases()) }
 
 // Connections returns the number of open connections.
 func (s *Server) Connections() int {

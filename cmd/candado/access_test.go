@@ -94,6 +94,75 @@ func TestPasswordIsAskedForByEachProtocol(t *testing.T) {
 	}
 }
 
+// TestFailedLoginsAreLogged: from where, by which protocol, under which names and how many,
+// the last of them when candado ends; and with no password.
+func TestFailedLoginsAreLogged(t *testing.T) {
+	need(t, "redis-cli")
+	need(t, "curl")
+	p := startProcess(t, "--password=hunter2", "--public-metrics")
+	type line struct {
+		Level, Msg, Addr, Listener string
+		Users                      []string
+		Failures, Throttled        int
+	}
+	logged := func() (lines []line) {
+		for text := range strings.Lines(p.logged()) {
+			var l line
+			if err := json.Unmarshal([]byte(text), &l); err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			if strings.HasPrefix(l.Msg, "logins failed") {
+				lines = append(lines, l)
+			}
+		}
+		return lines
+	}
+	host, port, _ := net.SplitHostPort(p.resp)
+	guess := func(args ...string) {
+		t.Helper()
+		if out := output(t, "redis-cli", append([]string{"--no-auth-warning", "-h", host, "-p", port}, args...)...); !strings.HasPrefix(out, "WRONGPASS") {
+			t.Errorf("redis-cli %q: %s", args, out)
+		}
+	}
+	guess("AUTH", "hunter3")
+	eventually(t, "the first failure is logged at once", func() bool { return len(logged()) > 0 })
+	guess("AUTH", "alice", "hunter3")
+	guess("HELLO", "3", "AUTH", "a b\n", "hunter3")
+	guess("AUTH", "hunter2", "default") // the wrong way round
+	for _, user := range []string{"alice:hunter3", ":hunter3"} {
+		output(t, "curl", "-s", "-u", user, "http://"+p.http+"/acquire/job")
+	}
+	if _, body := get(t, "http://"+p.http+"/metrics"); !strings.Contains(body, "candado_auth_failures_total{protocol=\"resp\"} 4\n") ||
+		!strings.Contains(body, "candado_auth_failures_total{protocol=\"http\"} 2\n") {
+		t.Error("the metrics count something else")
+	}
+	p.terminate(t)
+	if code := p.exitCode(t); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	failures, users := map[string]int{}, map[string]bool{}
+	for _, l := range logged() {
+		if l.Level != "WARN" || l.Addr != "127.0.0.1" || l.Throttled != 0 || l.Msg != "logins failed" {
+			t.Errorf("%+v", l)
+		}
+		failures[l.Listener] += l.Failures
+		for _, u := range l.Users {
+			users[l.Listener+" "+u] = true
+		}
+	}
+	if failures["resp"] != 4 || failures["http"] != 2 || len(failures) != 2 {
+		t.Errorf("failures: %v", failures)
+	}
+	for _, u := range []string{"resp default", "resp alice", `resp "a b\n"`, "resp (a password)", "http alice", "http default"} {
+		if !users[u] {
+			t.Errorf("no %s among %v", u, users)
+		}
+	}
+	if text := p.logged(); strings.Contains(text, "hunter") {
+		t.Errorf("the log shows a password:\n%s", text)
+	}
+}
+
 // dialStranger connects, and says nothing.
 func dialStranger(t *testing.T, addr string) (net.Conn, *bufio.Reader) {
 	t.Helper()

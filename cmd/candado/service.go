@@ -80,7 +80,7 @@ func (m *Main) Open() error {
 		return usageError{err}
 	}
 	if users != nil {
-		m.guard = access.NewGuard(users)
+		m.guard = access.NewGuard(users, m.Log)
 	}
 	if m.certs, err = openCertificates(m.Config.TLS, m.Log); err != nil {
 		return err
@@ -170,7 +170,7 @@ func (m *Main) assemble(engine locks.Engine, resp, web net.Listener) {
 		WriteTimeout:     m.Config.Quotas.WriteTimeout,
 	})
 	m.certs.measure(meters)
-	meters.SessionLeases(redis.SessionLeases, redis.LostSessions)
+	meters.SessionLeases(redis.SessionLeases, redis.LostLeases)
 	webWaiting := quota.NewWaiting(redis.Engine(), locks.QuotaHTTPWaiting, m.Config.Quotas.HTTPWaiting)
 	m.fronts = []front{{"resp", m.certs.secured(resp), redis}}
 	if web != nil {
@@ -296,6 +296,9 @@ func (m *Main) Close() error {
 	m.serving.Wait()
 	if err := m.engine.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("closing the engine: %w", err))
+	}
+	if m.guard != nil {
+		m.guard.Flush()
 	}
 	m.Log.Info("stopped", "after", time.Since(began).Round(time.Millisecond).String())
 	return errors.Join(errs...)

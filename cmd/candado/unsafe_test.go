@@ -73,7 +73,7 @@ func TestStrictCandadoRefusesAnUpstreamThatBecameUnsafe(t *testing.T) {
 }
 
 // TestLostSessionLeasesAreMeasured: one that is ended by force through another candado,
-// as nobody tells the first one of that.
+// as nobody tells the first one of that; and with it what else its connection had.
 func TestLostSessionLeasesAreMeasured(t *testing.T) {
 	s := redistest.Start(t, "--appendonly", "yes")
 	p, other := startProcess(t, "--upstream", s.URL()), startProcess(t, "--upstream", s.URL())
@@ -90,15 +90,17 @@ func TestLostSessionLeasesAreMeasured(t *testing.T) {
 		})
 	}
 	c, r := dialRESP(t, p.resp)
-	fmt.Fprint(c, "LOCK.ACQUIRE job PX 1000 SESSION\r\n")
-	if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, ":") {
-		t.Fatalf("%q, %v", line, err)
+	for _, id := range []string{"job", "a", "b"} {
+		fmt.Fprintf(c, "LOCK.ACQUIRE %s PX 1000 SESSION\r\n", id)
+		if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, ":") {
+			t.Fatalf("%q, %v", line, err)
+		}
 	}
-	measures("candado_session_leases 1", "candado_session_leases_lost_total 0", "candado_upstream_up 1")
+	measures("candado_session_leases 3", "candado_session_leases_lost_total 0", "candado_upstream_up 1")
 	if status, body := get(t, "http://"+other.http+"/release/job?force=1"); status != 200 {
 		t.Fatalf("%d %s", status, body)
 	}
-	measures("candado_session_leases 0", "candado_session_leases_lost_total 1")
+	measures("candado_session_leases 0", "candado_session_leases_lost_total 3")
 	s.Kill()
 	if status, body := get(t, "http://"+p.http+"/readyz"); status != 503 {
 		t.Errorf("/readyz: %d %s", status, body)

@@ -87,7 +87,7 @@ func New(b Build) *Metrics {
 		unsafe:      newGauges("candado_upstream_unsafe", "Whether the upstream is unsafe for locks, by reason: 1 or 0, and nothing if that is not known.", "reason"),
 		up:          newGauges("candado_upstream_up", "Whether the upstream answered the latest request, 1 or 0; one is sent each minute at least.", ""),
 		leases:      newGauges("candado_session_leases", "Leases that are kept for connections (SESSION).", ""),
-		lost:        newGauges("candado_session_leases_lost_total", "Connections that were closed because they had lost a lease (SESSION).", "").counting(),
+		lost:        newGauges("candado_session_leases_lost_total", "Leases of connections (SESSION) that could not be renewed in time or were ended by others, and those released because their connection was closed over such a loss.", "").counting(),
 		quotas:      newQuotaMetrics(),
 		expiry:      newGauges("candado_tls_certificate_expiry_timestamp_seconds", "When a certificate in use expires, as a Unix time, by what it is for.", "certificate"),
 	}
@@ -131,7 +131,7 @@ func (m *Metrics) Unsafe(reason string, fn func() int) { m.unsafe.set(reason, fn
 func (m *Metrics) Up(fn func() int) { m.up.set("", fn) }
 
 // SessionLeases has the functions asked, at each scrape, how many leases are kept for
-// connections, and how many connections were closed so far because they had lost one.
+// connections, and how many such leases were lost so far.
 // Without any, there are no such metrics.
 func (m *Metrics) SessionLeases(kept, lost func() int) {
 	m.leases.set("", kept)

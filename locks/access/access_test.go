@@ -177,7 +177,7 @@ func TestOnlyTheRightPasswordLetsIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := NewGuard(l)
+	g := NewGuard(l, nil)
 	for range 2 { // then they are remembered
 		for i, test := range []struct{ name, password string }{
 			{"u", "p"}, {"v", "q"}, {Default, "d"},
@@ -197,7 +197,7 @@ func TestGuessingIsSlow(t *testing.T) {
 	for _, name := range []string{"u", "nobody", Default} {
 		synctest.Test(t, func(t *testing.T) {
 			l, _ := list(t, cheap(t, "u", "p", "read", "*")).WithPassword("d")
-			g := NewGuard(l)
+			g := NewGuard(l, nil)
 			if u, err := attempt(g, "192.0.2.9", "u", "p"); u == nil { // which is now remembered
 				t.Fatal(err)
 			}
@@ -242,7 +242,7 @@ func TestGuessingIsSlow(t *testing.T) {
 // TestRightPasswordsCostNoAttempts, though many come at the same time from one address.
 func TestRightPasswordsCostNoAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGuard(list(t, cheap(t, "u", "p", "read", "*")))
+		g := NewGuard(list(t, cheap(t, "u", "p", "read", "*")), nil)
 		var all sync.WaitGroup
 		for range 100 {
 			all.Go(func() {
@@ -261,7 +261,7 @@ func TestRightPasswordsCostNoAttempts(t *testing.T) {
 // TestConnectionThatIsInStaysIn: on it, the address's guesses do not matter.
 func TestConnectionThatIsInStaysIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGuard(list(t, cheap(t, "u", "p", "read", "*"), cheap(t, "v", "q", "read", "*")))
+		g := NewGuard(list(t, cheap(t, "u", "p", "read", "*"), cheap(t, "v", "q", "read", "*")), nil)
 		again := Attempt{Peer: &net.TCPAddr{IP: net.ParseIP("192.0.2.1")}, Name: "u", Password: "p", As: "u",
 			Wait: func(wait func(context.Context)) { wait(t.Context()) }}
 		if _, err := g.Authenticate(again); err != nil {
@@ -327,7 +327,7 @@ func TestAddressesAreBounded(t *testing.T) {
 // TestHashesAreBounded: who waits for his turn can leave, and waits no longer than patience.
 func TestHashesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGuard(list(t, cheap(t, "u", "p", "read", "*")))
+		g := NewGuard(list(t, cheap(t, "u", "p", "read", "*")), nil)
 		if n := cap(g.slots); n < 1 || n > maxHashes {
 			t.Errorf("%d hashes at the same time", n)
 		}
@@ -356,7 +356,7 @@ func TestHashesAreBounded(t *testing.T) {
 }
 
 func TestAnotherListTakesForce(t *testing.T) {
-	g := NewGuard(list(t, cheap(t, "stays", "p", "read", "*"), cheap(t, "goes", "p", "read", "*"), cheap(t, "changes", "p", "read", "*")))
+	g := NewGuard(list(t, cheap(t, "stays", "p", "read", "*"), cheap(t, "goes", "p", "read", "*"), cheap(t, "changes", "p", "read", "*")), nil)
 	for _, name := range []string{"stays", "goes", "changes"} {
 		if _, err := attempt(g, "192.0.2.1", name, "p"); err != nil {
 			t.Fatal(err)
@@ -390,7 +390,7 @@ func TestAnotherListTakesForce(t *testing.T) {
 // TestWhoIsRemovedWhileHisPasswordIsLookedAt is not let in.
 func TestWhoIsRemovedWhileHisPasswordIsLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGuard(list(t, cheap(t, "u", "p", "read", "*")))
+		g := NewGuard(list(t, cheap(t, "u", "p", "read", "*")), nil)
 		v := &slow{g.List().User("u").verifier, make(chan struct{})}
 		g.List().User("u").verifier = v
 		time.AfterFunc(time.Second, func() {
@@ -415,7 +415,7 @@ func (s *slow) matches(password string) bool {
 
 func TestEverythingAtTheSameTime(t *testing.T) {
 	lists := []*List{list(t, cheap(t, "u", "p", "read", "*"), cheap(t, "v", "q", "all", "a*")), list(t, cheap(t, "u", "p", "all", "*"))}
-	g := NewGuard(lists[0])
+	g := NewGuard(lists[0], nil)
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
@@ -478,7 +478,7 @@ func TestStrangersCostWhatUsersDo(t *testing.T) {
 		}
 		return l
 	}
-	g := NewGuard(read())
+	g := NewGuard(read(), nil)
 	costs := func() (of [100]uint32) {
 		for i := range of {
 			a := &try{Attempt: Attempt{Name: fmt.Sprint("nobody", i)}, guard: g}

@@ -15,7 +15,7 @@ func BenchmarkMay(b *testing.B) {
 
 // BenchmarkKnown is a password that was verified before.
 func BenchmarkKnown(b *testing.B) {
-	g := NewGuard(list(b, cheap(b, "u", "p", "all", "*")))
+	g := NewGuard(list(b, cheap(b, "u", "p", "all", "*")), nil)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := attempt(g, "192.0.2.1", "u", "p"); err != nil {

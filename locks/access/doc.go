@@ -10,5 +10,6 @@
 //	list.go, file.go    users together, and as lines of a file
 //	guard.go            authentication
 //	attempts.go         how often an address may guess
+//	failures.go         what the log says of failures
 //	follow.go           who wants to know when a user is gone
 package access

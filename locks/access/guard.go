@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
@@ -35,6 +36,7 @@ type Guard struct {
 	key      []byte        // of proofs
 	slots    chan struct{} // has an element for each hash that is being computed
 	attempts attempts
+	failures failureLog
 
 	mu        sync.Mutex
 	followers map[*follower]struct{}
@@ -47,6 +49,7 @@ type proof [sha256.Size]byte
 // Attempt is what a client says to be let in.
 type Attempt struct {
 	Peer           net.Addr // where it comes from
+	Listener       string   // where it came to: "resp" or "http"
 	Name, Password string
 
 	// As is who the client's connection has authenticated as before, with no failure
@@ -59,12 +62,15 @@ type Attempt struct {
 	Wait func(wait func(context.Context))
 }
 
-// NewGuard returns a guard that lets the users of the list in, and nobody else.
-func NewGuard(list *List) *Guard {
+// NewGuard returns a guard that lets the users of the list in, and nobody else. It logs
+// from where that fails, and under which names: up to 16 lines each 10 s, one for an
+// address (an IPv6 network of /64) and listener. Should log be nil, it logs nothing.
+func NewGuard(list *List, log *slog.Logger) *Guard {
 	g := &Guard{
 		key:       make([]byte, sha256.Size),
 		slots:     make(chan struct{}, min(max(runtime.GOMAXPROCS(0)/2, 1), maxHashes)),
 		attempts:  attempts{whole: make(map[netip.Prefix]time.Time)},
+		failures:  failureLog{log: log},
 		followers: make(map[*follower]struct{}),
 	}
 	_, _ = rand.Read(g.key) // it never fails
@@ -81,7 +87,21 @@ func (g *Guard) List() *List { return g.list.Load() }
 // hashes are computed, and, after wrong passwords, for the address's turn. Errors:
 // ErrWrongPass; ErrTooManyFailures and locks.ErrBusy if nothing was looked at, since it
 // would take too long; the cause of the end of the context that Wait gives.
-func (g *Guard) Authenticate(a Attempt) (u *User, err error) {
+func (g *Guard) Authenticate(a Attempt) (*User, error) {
+	u, err := g.authenticate(a)
+	switch {
+	case errors.Is(err, ErrWrongPass):
+		g.failures.note(a, g.List(), false)
+	case errors.Is(err, ErrTooManyFailures):
+		g.failures.note(a, g.List(), true)
+	}
+	return u, err
+}
+
+// Flush logs the failures that are still to be logged: for the end of the process.
+func (g *Guard) Flush() { g.failures.flush() }
+
+func (g *Guard) authenticate(a Attempt) (u *User, err error) {
 	t := try{Attempt: a, guard: g, address: addressOf(a.Peer), proof: g.prove(a.Name, a.Password)}
 	if a.As != "" && a.As == a.Name && t.known() {
 		return t.user, nil

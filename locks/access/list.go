@@ -69,4 +69,16 @@ func (l *List) stranger(p proof) verifier {
 	return l.strangers[binary.BigEndian.Uint64(p[:])%uint64(len(l.strangers))]
 }
 
+// betrays reports whether a name that was given is the default user's password, or, as
+// Bearer has both, that password up to its first colon. Only one that is kept in the clear
+// beside candado can be compared that fast.
+func (l *List) betrays(name, password string) bool {
+	u := l.User(Default)
+	if u == nil || l.User(name) != nil || len(name) > maxPassword {
+		return false
+	}
+	p, ok := u.verifier.(plain)
+	return ok && (p.matches(name) || len(password) < maxPassword && p.matches(name+":"+password))
+}
+
 var errNoUsers = errors.New("has no users")

@@ -43,6 +43,7 @@ type held struct {
 	name
 	owner  locks.Owner
 	mode   locks.Mode
+	lost   bool          // it counts among those that were lost
 	ttl    time.Duration // that each renewal sets
 	page   *page         // nil once it is not in the book any more
 	stakes []stake       // of the sessions that were told of it; the lease goes with the last of them

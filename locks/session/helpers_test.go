@@ -183,6 +183,14 @@ func (f *fixture) acquire(s *session.Session, req locks.AcquireRequest) locks.Le
 	return lease
 }
 
+// force ends a lock's leases, as somebody who has none.
+func (f *fixture) force(id locks.ID) {
+	f.Helper()
+	if _, err := f.manager.Engine().Release(f.Context(), locks.ReleaseRequest{ID: id, Force: true}); err != nil {
+		f.Error(err)
+	}
+}
+
 func (f *fixture) wantLive(id locks.ID, token locks.Token, want bool) {
 	f.Helper()
 	live, err := f.engine.Check(f.Context(), id, token)
@@ -199,6 +207,15 @@ func (f *fixture) wantLost(n int) {
 	defer f.mu.Unlock()
 	if len(f.lost) != n || f.manager.Lost() != uint64(n) {
 		f.Errorf("lost: %v and %d counted, want %d", f.lost, f.manager.Lost(), n)
+	}
+}
+
+// wantLostLeases says how many leases were lost so far.
+func (f *fixture) wantLostLeases(n int) {
+	f.Helper()
+	synctest.Wait()
+	if got := f.manager.LostLeases(); got != uint64(n) {
+		f.Errorf("%d leases are lost, want %d", got, n)
 	}
 }
 

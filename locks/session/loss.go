@@ -41,8 +41,8 @@ func (m *Manager) lapse(sent instant, ttl time.Duration) instant {
 }
 
 // lapsed takes in that a lease could not be renewed in time. It may still live, so it stays
-// with its sessions until they are told, and is then released with what else they have.
-// m.mu is held.
+// with its sessions until they are told, and is then released, and counted, with what else
+// they have. m.mu is held.
 func (m *Manager) lapsed(h *held) (losses []loss) {
 	m.book.schedule(&h.slot, never)
 	for _, of := range h.stakes {
@@ -68,6 +68,7 @@ func (m *Manager) over(h *held, why error) (losses []loss) {
 			m.detach(h, s)
 		case !waits:
 			losses = m.lose(losses, s, h, why)
+			m.countLost(h)
 			m.detach(h, s)
 		}
 	}
@@ -87,12 +88,21 @@ func (m *Manager) lose(losses []loss, s *Session, h *held, why error) []loss {
 	if s.ended {
 		return losses
 	}
-	s.ended = true
-	m.lost++
+	s.ended, s.stay.lost = true, true
+	m.lost.sessions++
 	for a := range s.asks {
 		a.cancel(errEnded)
 	}
 	return append(losses, loss{s, fmt.Errorf("lease %d of %q, one of %d of its session, was lost: %w", h.token, h.id, len(s.stay.leases), why)})
+}
+
+// countLost counts a lease as lost, once: it may be found over for one session after
+// another, and be released for the last. m.mu is held.
+func (m *Manager) countLost(h *held) {
+	if !h.lost {
+		h.lost = true
+		m.lost.leases++
+	}
 }
 
 // tell calls the lost functions, outside the mutex, and then releases what the sessions

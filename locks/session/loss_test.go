@@ -93,3 +93,116 @@ func TestCallThatHangsCostsNoOtherCallsLeases(t *testing.T) {
 		}
 	})
 }
+
+// What counts as lost is every lease that its holder is not to believe in any more, once, and
+// none that was released on purpose or that another session goes on with.
+func TestLostLeasesAreCounted(t *testing.T) {
+	const minute = time.Minute // in which each lease is renewed
+	for name, test := range map[string]struct {
+		want int
+		lose func(f *fixture)
+	}{
+		"with their session": {3, func(f *fixture) {
+			s := f.open()
+			for _, id := range []locks.ID{"a", "b", "c"} {
+				f.acquire(s, locks.AcquireRequest{ID: id})
+			}
+			f.acquire(f.open(), locks.AcquireRequest{ID: "a stranger's"})
+			f.force("a")
+			time.Sleep(minute)
+			f.wantLost(1)
+		}},
+		"all at once": {600, func(f *fixture) {
+			s := f.open()
+			for i := range 600 {
+				f.acquire(s, locks.AcquireRequest{ID: locks.ID(fmt.Sprint(i))})
+			}
+			for i := range 600 {
+				if _, err := f.engine.Release(f.Context(), locks.ReleaseRequest{ID: locks.ID(fmt.Sprint(i)), Force: true}); err != nil {
+					f.Error(err)
+				}
+			}
+			time.Sleep(minute)
+			f.wantLost(1)
+		}},
+		"not renewed in time": {2, func(f *fixture) {
+			s := f.open()
+			f.acquire(s, locks.AcquireRequest{ID: "a", TTL: time.Second})
+			f.acquire(s, locks.AcquireRequest{ID: "b", TTL: time.Hour})
+			f.engine.away.Store(true)
+			time.Sleep(minute)
+			f.engine.away.Store(false)
+			f.wantLost(1)
+			time.Sleep(minute)
+			f.wantHeld(0)
+		}},
+		"once, though two sessions have it": {1, func(f *fixture) {
+			for range 2 {
+				f.acquire(f.open(), locks.AcquireRequest{ID: "a", Owner: "me"})
+			}
+			f.force("a")
+			time.Sleep(minute)
+			f.wantLost(2)
+		}},
+		"once, though it could not be renewed and was over then": {1, func(f *fixture) {
+			f.acquire(f.manager.Open(func(error) {
+				f.engine.away.Store(false)
+				f.force("a")
+			}), locks.AcquireRequest{ID: "a"})
+			f.engine.away.Store(true)
+			time.Sleep(minute)
+		}},
+		"but those that go on": {1, func(f *fixture) {
+			s, other := f.open(), f.open()
+			f.acquire(s, locks.AcquireRequest{ID: "a"})
+			f.acquire(s, locks.AcquireRequest{ID: "both's", Owner: "me"})
+			f.acquire(other, locks.AcquireRequest{ID: "both's", Owner: "me"})
+			f.force("a")
+			time.Sleep(minute)
+			f.wantLost(1)
+			f.wantLeases(1)
+			other.End()
+			f.wantLeases(0)
+		}},
+		"but what was released before it is told": {1, func(f *fixture) {
+			var s *session.Session
+			s = f.manager.Open(func(error) {
+				if _, err := s.Release(f.Context(), locks.ReleaseRequest{ID: "b"}); err != nil {
+					f.Error(err)
+				}
+			})
+			f.acquire(s, locks.AcquireRequest{ID: "a"})
+			f.acquire(s, locks.AcquireRequest{ID: "b"})
+			f.force("a")
+			time.Sleep(minute)
+		}},
+		"but what ends on purpose": {0, func(f *fixture) {
+			a, b, c := f.open(), f.open(), f.open()
+			f.acquire(a, locks.AcquireRequest{ID: "a"})
+			f.acquire(b, locks.AcquireRequest{ID: "b"})
+			f.acquire(c, locks.AcquireRequest{ID: "c"})
+			if err := a.Close(f.Context()); err != nil {
+				f.Error(err)
+			}
+			if err := b.Reset(f.Context()); err != nil {
+				f.Error(err)
+			}
+			if _, err := c.Release(f.Context(), locks.ReleaseRequest{ID: "c", Force: true}); err != nil {
+				f.Error(err)
+			}
+			f.acquire(b, locks.AcquireRequest{ID: "until the manager is closed"})
+			time.Sleep(minute)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inVirtualTime(t, session.Options{}, func(f *fixture) {
+				test.lose(f)
+				f.wantLostLeases(test.want)
+				if err := f.manager.Close(f.Context()); err != nil {
+					t.Error(err)
+				}
+				f.wantLostLeases(test.want)
+			})
+		})
+	}
+}

@@ -78,7 +78,7 @@ type Manager struct {
 	workers int      // goroutines that release
 	calls   int      // goroutines that renew, or say what to renew
 	leaves  uint64   // stays that were left so far
-	lost    uint64
+	lost    struct{ sessions, leases uint64 }
 
 	closed    bool          // no acquire begins any more
 	abandoned bool          // what could not be released stays
@@ -113,7 +113,16 @@ func (m *Manager) Leases() int {
 func (m *Manager) Lost() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.lost
+	return m.lost.sessions
+}
+
+// LostLeases returns how many leases were lost so far: those that could not be renewed in
+// time or were ended by others, and those that were released because their session was
+// lost. One that several sessions had counts once, and not while one of them goes on with it.
+func (m *Manager) LostLeases() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lost.leases
 }
 
 // Close ends every session, without calling its lost function, and releases all

@@ -15,6 +15,7 @@ import (
 // left.
 type stay struct {
 	session *Session
+	lost    bool // the session was lost: what it has is released, and its holder does not want that
 	leases  []*held
 	left    uint64 // the place among all that were left, in that order; 0: it was not
 	batch   *batch // what it had parts to, once it was left
@@ -137,6 +138,9 @@ func (m *Manager) shed(h *held) bool {
 	}
 	if len(h.stakes) > 0 {
 		return true
+	}
+	if last.lost {
+		m.countLost(h)
 	}
 	p := &parting{name: h.name, owner: h.owner, until: h.until}
 	m.book.move(h, p)

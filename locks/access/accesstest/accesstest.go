@@ -34,5 +34,5 @@ func List(t testing.TB, lines ...string) *access.List {
 // Guard makes a guard of such a list.
 func Guard(t testing.TB, lines ...string) *access.Guard {
 	t.Helper()
-	return access.NewGuard(List(t, lines...))
+	return access.NewGuard(List(t, lines...), nil)
 }
