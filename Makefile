@@ -15,8 +15,8 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
-run: ## Run candado; its flags in ARGS='--log-level debug'
-	$(GO) run ./cmd/candado $(ARGS)
+run: build ## Run candado; its flags in ARGS='--log-level debug'
+	bin/candado $(ARGS)
 
 setup: ## Install what the tests need and is missing
 	.ci/setup

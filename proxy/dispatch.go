@@ -191,7 +191,7 @@ func (c *call) refuse(err error) {
 func (c *call) fail(cmd *command, muted bool, err error) {
 	line, expected := errorReply(err)
 	if !expected {
-		c.srv.opts.Log.Error("a command failed in an unforeseen way", "command", cmd.title(), "err", err)
+		c.srv.opts.Log.Error("a command failed in an unforeseen way", "command", cmd.title(), "error", err)
 	}
 	if line != "" {
 		c.srv.opts.Refused(errorCode(line))

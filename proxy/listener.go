@@ -36,7 +36,7 @@ func (s *Server) accept(ln net.Listener) *session {
 		case s.stopping.Load() || errors.Is(err, net.ErrClosed):
 			return nil
 		}
-		s.opts.Log.Warn("accepting a connection failed, will try again", "err", err, "in", backoff)
+		s.opts.Log.Warn("accepting a connection failed, will try again", "error", err, "in", backoff)
 		s.pause(backoff)
 		backoff = min(2*backoff, lastBackoff)
 	}

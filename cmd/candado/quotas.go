@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"time"
 
 	"github.com/goodjobtech/candado/httpapi"
@@ -90,13 +92,21 @@ func (c Config) respConnections(files uint64) int {
 
 // warnOfFewFiles warns if the process may open fewer files than its listeners may have
 // connections. What can't be accepted then waits in the kernel until another connection
-// has gone, and is not told why. Limit is 0 if it is not known.
+// has gone, and is not told why. Limit is 0 if it is not known. On loopback alone, where
+// candado is tried out, so many clients are not expected: there it is no warning.
 func (m *Main) warnOfFewFiles(limit uint64) {
 	need := uint64(len(m.fronts))*uint64(m.Config.Quotas.Connections) + ownFiles
 	if limit == 0 || limit >= need {
 		return
 	}
-	m.Log.Warn("this process may open fewer files than --max-connections asks for: raise its hard limit "+
+	level := slog.LevelInfo
+	for _, f := range m.fronts {
+		if !onLoopback(f.listener.Addr()) {
+			level = slog.LevelWarn
+		}
+	}
+	m.Log.Log(context.Background(), level, "this process may open fewer files than --max-connections asks for, so that "+
+		"connections may have to wait until others have gone: raise its hard limit "+
 		"(ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of docker), or lower --max-connections",
 		"limit", limit, "needed", need)
 }

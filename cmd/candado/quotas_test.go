@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 )
@@ -81,13 +82,48 @@ func TestFilesAreLeftForHTTP(t *testing.T) {
 	}
 }
 
+// listensAt is a listener of which only the address is asked.
+type listensAt struct {
+	net.Listener
+	addr net.TCPAddr
+}
+
+func (l listensAt) Addr() net.Addr { return &l.addr }
+
+// saidOfFiles returns what is logged if the process may open so many files and has a
+// front end at each of the addresses.
+func saidOfFiles(t *testing.T, limit uint64, addrs ...net.IP) string {
+	t.Helper()
+	var log bytes.Buffer
+	m := &Main{Config: testConfig(t), Log: slog.New(slog.NewTextHandler(&log, nil))}
+	for _, ip := range addrs {
+		m.fronts = append(m.fronts, front{listener: listensAt{addr: net.TCPAddr{IP: ip}}})
+	}
+	m.warnOfFewFiles(limit)
+	return log.String()
+}
+
 func TestTooFewFilesAreSpokenOf(t *testing.T) {
 	for limit, warned := range map[uint64]bool{0: false, 1024: true, 10_000 + ownFiles - 1: true, 10_000 + ownFiles: false, 1 << 20: false} {
-		var log bytes.Buffer
-		m := &Main{Config: testConfig(t), Log: slog.New(slog.NewTextHandler(&log, nil)), fronts: []front{{name: "resp"}}}
-		m.warnOfFewFiles(limit)
-		if got := strings.Contains(log.String(), "--max-connections"); got != warned {
-			t.Errorf("at %d files, the log is %q", limit, log.String())
+		log := saidOfFiles(t, limit, net.IPv4zero)
+		if got := strings.Contains(log, "--max-connections"); got != warned {
+			t.Errorf("at %d files, the log is %q", limit, log)
+		}
+	}
+}
+
+func TestTooFewFilesAreAWarningBeyondLoopback(t *testing.T) {
+	inside, outside := net.IPv4(127, 0, 0, 1), net.IPv4zero
+	for _, test := range []struct {
+		resp, http net.IP
+		level      string
+	}{
+		{inside, inside, "level=INFO"},
+		{inside, outside, "level=WARN"},
+		{outside, inside, "level=WARN"},
+	} {
+		if log := saidOfFiles(t, 1024, test.resp, test.http); !strings.Contains(log, test.level) {
+			t.Errorf("RESP at %v and HTTP at %v: the log is %q, want %s", test.resp, test.http, log, test.level)
 		}
 	}
 }

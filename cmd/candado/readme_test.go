@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // What the README shows is run here, against a candado on free ports, so that
@@ -123,6 +125,20 @@ var runReadme = map[string]func(t *testing.T, program string) string{
 		}
 		return output(t, "go", "run", file)
 	},
+}
+
+// TestReadmeKnowsHowLongGoRedisReads: who follows it and waits for longer loses his place.
+func TestReadmeKnowsHowLongGoRedisReads(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := regexp.MustCompile(`go-redis[^.]* gives? up after (\d+) s `).FindSubmatch(readme)
+	client := redis.NewClient(&redis.Options{})
+	defer client.Close()
+	if so := client.Options().ReadTimeout; said == nil || string(said[1])+"s" != so.String() {
+		t.Errorf("the README says %q, and it is %v", said, so)
+	}
 }
 
 func TestReadmeListsEverySetting(t *testing.T) {
