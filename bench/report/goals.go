@@ -66,8 +66,12 @@ func GoalTable(goals []Goal) Table {
 			median = Digits(g.Measured.Median)
 			spread = Digits(g.Measured.Min) + "–" + Digits(g.Measured.Max)
 		}
+		goal := sign + fmt.Sprintf("%.4g", g.Goal)
+		if g.Step > 0 {
+			goal += fmt.Sprintf(" (to %g)", g.Step)
+		}
 		t.Rows = append(t.Rows, []string{g.Workload, g.Against, median, spread,
-			sign + fmt.Sprintf("%.4g", g.Goal), sign + fmt.Sprintf("%.4g", g.Stretch), g.Verdict()})
+			goal, sign + fmt.Sprintf("%.4g", g.Stretch), g.Verdict()})
 	}
 	return t
 }

@@ -41,7 +41,10 @@ func sample() *Report {
 		Name: "pairs", Title: "Pairs", Text: "What *was* measured.",
 		Tables: []Table{{Title: "a|b", Head: []string{"who", "rate"}, Rows: [][]string{{"x|y_z*", "1 (1–2)"}, {"broken", "FAILED"}}, Note: "so_so"}},
 		Plots:  []Plot{{Name: "rate", Caption: "The rate", SVG: []byte("<svg/>")}},
-		Goals:  []Goal{{Workload: "all", Against: "one", Measured: measured(0.8), Goal: 0.75, Stretch: 0.9}},
+		Goals: []Goal{
+			{Workload: "all", Against: "one", Measured: measured(0.8), Goal: 0.75, Stretch: 0.9},
+			{Workload: "count", Against: "none", Measured: measured(8.04), Goal: 8, Stretch: 4, AtMost: true, Step: 0.1},
+		},
 		Faults: []string{"it | lied"},
 		Data:   map[string]int{"n": 1},
 	}}}
@@ -59,6 +62,7 @@ func TestReportIsSaved(t *testing.T) {
 	for _, want := range []string{
 		"\n## Pairs\n", "What *was* measured.", `### a\|b`, `| x\|y\_z\* | 1 (1–2) |`, "| broken | FAILED |", "![The rate](pairs-rate.svg)",
 		`**FAILED:** it \| lied`, "1 measurements FAILED", "| all | one | 0.80 | 0.40–1.60 | ≥ 0.75 | ≥ 0.9 | met |",
+		"| count | none | 8.04 | 4.02–16.1 | ≤ 8 (to 0.1) | ≤ 4 | met |",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the report lacks %q:\n%s", want, text)

@@ -62,16 +62,16 @@ func (e *Engine) mayRun(ctx context.Context, calls []*call) error {
 }
 
 // pipeline sends the calls, once, after the scripts that were unknown: on the same
-// connection, since another may lead to another server. It returns the calls of which a
-// copy is to be sent: the answer was lost with the connection, or the server did not
-// know their script, which is added to unknown, or their deadline was misjudged.
+// connection, since another may lead to another server. So with each copy: the one before
+// may not have come there. It returns the calls of which a copy is to be sent: the answer
+// was lost with the connection, or the server did not know their script, which is added
+// to unknown, or their deadline was misjudged.
 func (e *Engine) pipeline(ctx context.Context, calls []*call, unknown map[string]script.Script) (again []*call) {
 	until, _ := ctx.Deadline()
 	pipe := e.client.Pipeline()
 	for _, s := range unknown {
 		pipe.ScriptLoad(ctx, s.Source) // should it fail, so will the calls
 	}
-	clear(unknown)
 	cmds := make([]*redis.Cmd, len(calls))
 	for n, c := range calls {
 		cmds[n] = redis.NewCmd(ctx, e.command(c, until)...)
