@@ -86,6 +86,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c := connOf(ctx)
 	c.serving.Store(true)
 	defer c.serving.Store(false)
+	c.untold = nil // the reply before is written
 	c.serveExtra(ctx)
 	defer func() {
 		if p := recover(); p != nil {
