@@ -60,7 +60,7 @@ func (c *call) told(n int) {
 			hangup.PassOn(c.ctx, c.srv.engine, u.id, u.lease)
 		}
 	}
-	c.untold = c.untold[:0]
+	c.untold = nil
 }
 
 // ask asks the engine, or, for a lease that is to follow the connection, the session.
