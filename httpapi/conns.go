@@ -162,6 +162,8 @@ type conn struct {
 	spoken           bool   // whether the client has sent a byte
 	large            int64  // bytes of the large page that is being sent
 	idle             bool   // whether it has all its replies, and has begun no further request
+	cut              bool   // whether a reply could not be written to its end
+	untold           func() // gives back the lease of which the latest reply tells; nil: there is none to give back
 	reading, writing deadline
 
 	ending sync.Mutex // orders endReading and tellReading
@@ -224,6 +226,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.registry.exceeded(locks.QuotaWriteTime)
 	}
+	c.cut = c.cut || err != nil
 	return n, err
 }
 
@@ -308,6 +311,9 @@ func (c *conn) Close() error {
 	defer c.registry.remove(c)
 	if c.lingers {
 		hangup.Linger(c.Conn, lingerBytes)
+	}
+	if c.cut && c.untold != nil {
+		defer c.untold()
 	}
 	return c.Conn.Close()
 }

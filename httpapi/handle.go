@@ -86,6 +86,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c := connOf(ctx)
 	c.serving.Store(true)
 	defer c.serving.Store(false)
+	c.untold = nil // the reply before is written
 	c.serveExtra(ctx)
 	defer func() {
 		if p := recover(); p != nil {
@@ -195,8 +196,16 @@ func checkHeaders(h *fasthttp.RequestHeader) error {
 }
 
 // checkFraming refuses a request whose end a proxy before candado may see
-// elsewhere than fasthttp does (RFC 9112, section 6.3).
+// elsewhere than fasthttp does (RFC 9112, sections 2.2, 5.2 and 6.3).
 func checkFraming(raw []byte) error {
+	for line := range bytes.Lines(raw) {
+		switch {
+		case !bytes.HasSuffix(line, []byte("\r\n")):
+			return badRequest("a header does not end in CR and LF")
+		case line[0] == ' ' || line[0] == '\t':
+			return badRequest("a header goes on in a second line")
+		}
+	}
 	encodings := fieldValues(raw, "Transfer-Encoding")
 	switch {
 	case len(encodings) == 0:

@@ -263,3 +263,40 @@ func TestLeaseGrantedAsCandadoStopsIsTheClients(t *testing.T) {
 		}
 	})
 }
+
+// A client that waited, and to whom the reply can't be written, was never told of its lease.
+func TestGrantThatCanNotBeToldIsGivenBack(t *testing.T) {
+	for name, test := range map[string]struct {
+		target, behind string
+		reads          int // replies
+		back           bool
+	}{
+		"not read":           {target: "/acquire/job?wait=1h", back: true},
+		"read":               {target: "/acquire/job?wait=1h", behind: "/locks", reads: 1},
+		"behind another one": {target: "/healthz", behind: "/acquire/job?wait=1h", reads: 1, back: true},
+		"did not wait":       {target: "/acquire/job?ttl=1h"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, f := newPipes(), agreeable()
+			virtually(t, Options{Engine: f}, p, func(t *testing.T, s *Server) {
+				c := p.dial(t)
+				raw := requestFor(test.target)
+				if test.behind != "" {
+					raw += requestFor(test.behind)
+				}
+				go c.send(raw)
+				for range test.reads {
+					c.receive("GET")
+				}
+				time.Sleep(6 * time.Second)
+				if n := s.Connections(); n != 0 {
+					t.Errorf("%d connections are left", n)
+				}
+				req, back := f.taken().(locks.ReleaseRequest)
+				if want := (locks.ReleaseRequest{ID: "job", Claim: locks.Claim{Token: 7}, Untold: true}); back != test.back || back && req != want {
+					t.Errorf("released %v: %+v", back, req)
+				}
+			})
+		})
+	}
+}

@@ -166,6 +166,12 @@ func TestUnreadableRequestIsRefusedInJSON(t *testing.T) {
 		{"chunked and length", start + "transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n", 400},
 		{"identity", start + "Transfer-Encoding: identity\r\n\r\nGET /acquire/b HTTP/1.1\r\nHost: candado\r\n\r\n", 400},
 		{"two encodings", start + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", 400},
+		{"line feed alone", "GET /acquire/a HTTP/1.1\r\nHost: candado\nX: x\r\n\r\n", 400},
+		{"line feed that hides a request", "GET /acquire/a HTTP/1.1\r\nHost: candado\r\nX: x\n\nGET /acquire/b HTTP/1.1\r\nHost: candado\r\n\r\n", 400},
+		{"line feed that hides a length", start + "X: x\nContent-Length: 0\r\n\r\n", 400},
+		{"line feed at the end", "GET /acquire/a HTTP/1.1\r\nHost: candado\r\n\nGET /acquire/b HTTP/1.1\r\nHost: candado\r\n\r\n", 400},
+		{"folded header", start + "X: x\r\n y\r\n\r\n", 400},
+		{"folded length", start + "Content-Length:\r\n\t0\r\n\r\n", 400},
 		{"length and identity", start + "Content-Length: 0\r\nTransfer-Encoding: identity\r\n\r\n", 400},
 	} {
 		c := dial(t, addr)

@@ -31,6 +31,9 @@ func (s *Server) ask(c call, req locks.AcquireRequest) (locks.Lease, error) {
 	})
 	removed := context.Cause(ctx) == errUserGone
 	if !gone && !removed {
+		if lease.Token != 0 {
+			c.conn.untold = func() { hangup.PassOn(c.ctx, s.options.Engine, c.id, lease) }
+		}
 		return lease, err
 	}
 	hangup.PassOn(c.ctx, s.options.Engine, c.id, lease)

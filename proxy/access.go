@@ -21,6 +21,7 @@ const (
 
 	errStrangerCount protocolError = "unauthenticated multibulk length"
 	errStrangerBulk  protocolError = "unauthenticated bulk length"
+	errStrangerAhead protocolError = "more than 32 KiB sent behind an AUTH that waits"
 )
 
 const (
@@ -138,11 +139,17 @@ func (c *call) authenticate(name, password []byte) error {
 	})
 	switch {
 	case gone:
-		c.sess.guard.hangUp()
-		if c.sess.guard.in.Overrun() {
+		g := c.sess.guard
+		g.hangUp()
+		switch {
+		case !g.in.Overrun():
+			return errLeft
+		case g.frames.stranger:
 			c.srv.opts.Exceeded(locks.QuotaAheadBytes)
+			return replyError(errStrangerAhead.Error())
 		}
-		return errGone
+		c.srv.opts.Exceeded(locks.QuotaAheadBytes)
+		return replyError(errAhead.Error())
 	case err == nil:
 		c.login(u)
 		return nil

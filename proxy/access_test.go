@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -300,6 +302,39 @@ func TestNobodyWaitsForAHashLongerThanHeIsThere(t *testing.T) {
 	}
 	if got := stays.reply(); !strings.HasPrefix(got, "-SHUTDOWN ") && !strings.HasPrefix(got, "-WRONGPASS ") {
 		t.Errorf("AUTH: %q", got)
+	}
+}
+
+// Null is no answer to AUTH: a client may take it for a success. One that is given up, and
+// can still read, is told why.
+func TestAuthThatIsGivenUpSaysSo(t *testing.T) {
+	for name, test := range map[string]struct {
+		say  func(t *testing.T, c *client)
+		want string
+	}{
+		"half is closed": {func(t *testing.T, c *client) {
+			if err := c.conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Error(err)
+			}
+		}, "-" + string(errLeft) + "\r\n"},
+		"too much behind": {func(_ *testing.T, c *client) {
+			_, _ = io.WriteString(c.conn, strings.Repeat(encode("PING"), 10_000)) // fails once the connection is closed
+		}, "-" + errStrangerAhead.Error() + "\r\n"},
+	} {
+		for _, command := range [][]string{{"AUTH", "wrong"}, {"HELLO", "3", "AUTH", "default", "wrong"}} {
+			t.Run(name+", "+command[0], func(t *testing.T) {
+				_, addr := start(t, Options{Access: accesstest.Guard(t, sesame)})
+				for i := range 10 { // take the attempts, so that the next one waits
+					dial(t, addr).want("-"+string(errWrongPass)+"\r\n", "AUTH", fmt.Sprint(i))
+				}
+				c := dial(t, addr)
+				c.send(encode(command...))
+				test.say(t, c)
+				if got := c.reply(); got != test.want {
+					t.Errorf("got %q, want %q", got, test.want)
+				}
+			})
+		}
 	}
 }
 

@@ -34,12 +34,14 @@ func (c *call) quit() error {
 }
 
 func (c *call) reset() error {
+	if c.sess.replyOff { // what was to be skipped still is
+		c.muted = false
+	}
 	c.sess.reset()
 	if c.srv.opts.Access != nil && !c.stranger() { // who is one has no more time by this
 		c.sess.logout()
 		c.sess.guard.setStranger(time.Now().Add(c.srv.opts.CommandTimeout))
 	}
-	c.muted = false
 	c.reply.proto = c.sess.proto
 	c.simple("RESET")
 	return nil

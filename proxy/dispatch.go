@@ -27,6 +27,8 @@ type call struct {
 	muted bool   // the client asked for no reply to this command
 	begin int    // where this command's reply begins
 	group *group // commands whose operations wait to be done together; nil: none
+
+	untold []untold // leases that were waited for, of which the replies that are due tell
 }
 
 const (
@@ -72,7 +74,7 @@ func (c *call) take(args [][]byte) {
 	if c.sess.guard.hungUp {
 		return
 	}
-	c.muted = c.sess.replyOff || c.sess.skipNext
+	c.muted = c.sess.mute()
 	c.sess.skipNext = false
 	grouped, err := c.attempt(args)
 	switch {
@@ -217,7 +219,10 @@ func (c *call) deliver() bool {
 
 // flush writes the replies that are due.
 func (c *call) flush() bool {
-	_, err := c.sess.guard.Write(c.b)
+	n, err := c.sess.guard.Write(c.b)
+	if len(c.untold) > 0 {
+		c.told(n)
+	}
 	c.b, c.begin = c.b[:0], 0
 	if cap(c.b) > keptReply {
 		c.b = nil

@@ -37,6 +37,10 @@ const (
 	// errGone ends a command whose client has left: nobody reads the reply.
 	errGone replyError = ""
 
+	// errLeft is that of a command to which null is no answer, for a client that has closed
+	// its half of the connection only.
+	errLeft replyError = "ERR the connection, or the client's half of it, was closed while the command waited"
+
 	msgMaxClients = "ERR max number of clients reached" // exactly as in Redis: clients know it by that
 )
 

@@ -300,13 +300,18 @@ func (g *guard) watch(gone func()) (stop func() bool) {
 // further command is handed on.
 func (g *guard) hangUp() { g.hungUp = true }
 
-// refuse tells the client what is wrong with its bytes, and ends the connection. One that
-// does not take even that has no more time for it than any client has at the end.
+// refuse tells the client what is wrong with its bytes, unless it wants no reply, and ends the
+// connection. One that does not take even that has no more time for it than any client has at
+// the end.
 func (g *guard) refuse(err error) {
 	line := err.Error()
 	g.opts.Refused(errorCode(line))
 	if over, ok := errors.AsType[overError](err); ok {
 		g.opts.Exceeded(over.quota)
+	}
+	if g.sess.mute() {
+		g.farewell()
+		return
 	}
 	_ = g.SetWriteDeadline(time.Now().Add(hangup.LingerTime)) // fails if the write will
 	if _, err := g.Conn.Write([]byte("-" + line + "\r\n")); err == nil {

@@ -27,7 +27,7 @@ func splitInline(line []byte) ([][]byte, error) {
 
 func inlineWord(line []byte) (word, rest []byte, err error) {
 	word = []byte{}
-	for len(line) > 0 && !isSpace(line[0]) {
+	for len(line) > 0 && !endsWord(line[0]) {
 		quote := line[0]
 		if quote != '"' && quote != '\'' {
 			word = append(word, line[0])
@@ -40,6 +40,7 @@ func inlineWord(line []byte) (word, rest []byte, err error) {
 		if len(line) > 0 && !isSpace(line[0]) {
 			return nil, nil, errQuotes
 		}
+		break // a closing quote ends the word
 	}
 	return word, line, nil
 }
@@ -84,6 +85,11 @@ func escaped(line []byte) (c byte, n int) {
 		return '\a', 2
 	}
 	return line[1], 2
+}
+
+// endsWord leaves out two that isSpace has, as Redis does.
+func endsWord(c byte) bool {
+	return isSpace(c) && c != '\v' && c != '\f'
 }
 
 func isSpace(c byte) bool {

@@ -35,17 +35,18 @@ func (c *call) acquire() error {
 		return err
 	}
 	session := given&optSession != 0
-	var lease locks.Lease
-	if given&optBlock != 0 {
-		lease, err = c.wait(req, session)
-	} else {
-		lease, err = c.ask(c.ctx, req, session)
-	}
-	if err != nil {
+	if given&optBlock == 0 {
+		lease, err := c.ask(c.ctx, req, session)
+		if err == nil {
+			c.int(int64(lease.Token))
+		}
 		return err
 	}
-	c.int(int64(lease.Token))
-	return nil
+	lease, err := c.wait(req, session)
+	if err == nil {
+		c.grant(req.ID, lease, session)
+	}
+	return err
 }
 
 // acquireRequest takes a request from the arguments, and says which options were given.

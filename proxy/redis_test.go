@@ -162,12 +162,29 @@ func TestProtocolErrorsAreThoseOfRedis(t *testing.T) {
 		strings.Repeat("A", 70000), "*" + strings.Repeat("1", 70000), "*1\r\n$" + strings.Repeat("1", 70000),
 		"PING\r\n*0\r\n*-1\r\n\r\n*2\r\n$4\r\nECHO\r\n$0\r\n\r\n*a\r\n", "QUIT\r\nPING\r\n", "QUIT x\r\n",
 		"PING \"\\x41\\n\\a\\z\" \r\n  PING  \n\"\"\r\nPING\ta\r\nPING 'a\\'b'\r\nQUIT\r\n", "POST / HTTP/1.1\r\nPING\r\n", "host: x\r\nPING\r\n",
+		"PING a\vb\r\nPING\fa\r\n\v\fPING\t\"a\"\r\nPING \"a\"\v\r\nPING \"a\"\fb\r\nQUIT\r\n",
+		"CLIENT REPLY SKIP\r\nRESET\r\nPING\r\nQUIT\r\n", "CLIENT REPLY OFF\r\nPING\r\nRESET\r\nPING\r\nQUIT\r\n",
+		"CLIENT REPLY SKIP\r\nPING\r\n*a\r\n",
 	} {
 		ours, theirs := dial(t, addr), dial(t, redisAddr)
 		ours.send(input)
 		theirs.send(input)
 		if got, want := ours.rest(), theirs.rest(); got != want {
 			t.Errorf("%.60q:\n got %q\nwant %q", input, got, want)
+		}
+	}
+}
+
+// Redis, too, says nothing then. But it keeps the connection.
+func TestProtocolErrorsAreNotToldWhereNoReplyIsWanted(t *testing.T) {
+	_, addr := start(t, Options{})
+	for _, off := range []string{"OFF", "SKIP"} {
+		for _, input := range []string{"*1\r\nx", "*1\r\n$-1\r\n", "PING \"\r\n", "*9000000000\r\n"} {
+			c := dial(t, addr)
+			c.send("CLIENT REPLY " + off + "\r\n" + input)
+			if got := c.rest(); got != "" {
+				t.Errorf("REPLY %s, then %q: got %q", off, input, got)
+			}
 		}
 	}
 }

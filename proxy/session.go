@@ -77,6 +77,9 @@ func (s *session) reset() {
 	s.update(func(i *identity) { i.name = "" })
 }
 
+// mute reports whether the client has asked for no reply to what comes next.
+func (s *session) mute() bool { return s.replyOff || s.skipNext }
+
 func (s *session) setProto(proto int) {
 	s.proto = proto
 	s.update(func(i *identity) { i.proto = proto })

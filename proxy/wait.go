@@ -36,6 +36,33 @@ func (c *call) wait(req locks.AcquireRequest, session bool) (locks.Lease, error)
 	return locks.Lease{}, errGone
 }
 
+// untold is a lease that a client has waited for, and of which it does not know yet.
+type untold struct {
+	id    locks.ID
+	lease locks.Lease
+	end   int // where the reply ends that tells of it
+}
+
+// grant replies with a lease that was waited for. Unless it ends with the connection, it is to
+// be given back if the client never gets to know of it.
+func (c *call) grant(id locks.ID, lease locks.Lease, session bool) {
+	c.int(int64(lease.Token))
+	if !session && !c.muted {
+		c.untold = append(c.untold, untold{id, lease, len(c.b)})
+	}
+}
+
+// told takes note that so many bytes of the replies that were due are on their way, and
+// that the others never will be.
+func (c *call) told(n int) {
+	for _, u := range c.untold {
+		if u.end > n {
+			hangup.PassOn(c.ctx, c.srv.engine, u.id, u.lease)
+		}
+	}
+	c.untold = nil
+}
+
 // ask asks the engine, or, for a lease that is to follow the connection, the session.
 func (c *call) ask(ctx context.Context, req locks.AcquireRequest, session bool) (locks.Lease, error) {
 	if session {

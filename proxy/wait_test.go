@@ -12,6 +12,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/goodjobtech/candado/locks"
@@ -335,4 +336,49 @@ func TestSessionLeaseAfterAWaitEndsWithTheConnection(t *testing.T) {
 		info, err := engine.Info(t.Context(), "job")
 		return err == nil && !info.Held()
 	})
+}
+
+// A client that waited, and to whom the reply can't be written, was never told of its lease:
+// nobody has it. What it was told, or asked not to be told, is its own.
+func TestGrantThatCanNotBeToldIsGivenBack(t *testing.T) {
+	for name, test := range map[string]struct {
+		before, behind string
+		reads          int // replies
+		held           bool
+	}{
+		"alone":            {},
+		"before others":    {behind: encode("ECHO", strings.Repeat("x", 1000))},
+		"behind others":    {before: encode("ECHO", "a"), reads: 1},
+		"told":             {behind: encode("ECHO", strings.Repeat("x", 10_000)), reads: 1, held: true},
+		"not to be told":   {before: encode("CLIENT", "REPLY", "OFF"), behind: encode("CLIENT", "REPLY", "ON"), held: true},
+		"released already": {behind: encode("LOCK.RELEASE", "job") + encode("LOCK.ACQUIRE", "job", "OWNER", "other"), held: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				engine := memory.New(memory.Options{})
+				defer engine.Close()
+				hold(t, engine)
+				virtual(t, Options{Engine: engine}, func(srv *Server, dial func() *client) {
+					c := dial()
+					go c.send(test.before + encode("LOCK.ACQUIRE", "job", "BLOCK", "0", "PX", "600000") + test.behind)
+					if test.before != "" && test.reads > 0 {
+						c.reply()
+						test.reads--
+					}
+					synctest.Wait()
+					free(t, engine)
+					for range test.reads {
+						c.reply()
+					}
+					nap(5 * time.Second)
+					if left := srv.Connections(); left != 0 {
+						t.Errorf("%d connections are left", left)
+					}
+					if info, err := engine.Info(t.Context(), "job"); err != nil || info.Held() != test.held {
+						t.Errorf("the lock is held by %+v, %v; want held %v", info.Holders, err, test.held)
+					}
+				})
+			})
+		})
+	}
 }
