@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -175,10 +177,9 @@ func TestRunningCommandGetsItsReplyAfterSIGTERM(t *testing.T) {
 	store := startRedis(t)
 	p := startProcess(t, "--upstream", "redis://"+store.addr+"/0", "--upstream-timeout=20s", "--drain-timeout=20s")
 	c, r := dialRESP(t, p.resp)
-	p.awaitLook(t)
 	store.pauseWrites(t)
 	fmt.Fprint(c, "LOCK.ACQUIRE job\r\n")
-	store.awaitPaused(t)
+	p.awaitRunning(t, "lock.acquire")
 	p.terminate(t)
 	store.resume(t)
 	if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, ":") {
@@ -193,10 +194,9 @@ func TestSecondSignalEndsTheProcessAtOnceWithExit1(t *testing.T) {
 	store := startRedis(t)
 	p := startProcess(t, "--upstream", "redis://"+store.addr+"/0", "--upstream-timeout=10m", "--drain-timeout=10m")
 	c, _ := dialRESP(t, p.resp)
-	p.awaitLook(t)
 	store.pauseWrites(t)
 	fmt.Fprint(c, "LOCK.ACQUIRE job\r\n")
-	store.awaitPaused(t)
+	p.awaitRunning(t, "lock.acquire")
 	p.terminate(t)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -265,13 +265,20 @@ func startRedis(t *testing.T) redisServer {
 	return redisServer{addr: s.Addr, client: client}
 }
 
-// awaitLook returns when the first look at the upstream is over: what it asks is not to be
-// taken for a client's.
-func (p *process) awaitLook(t *testing.T) {
+// awaitRunning returns when candado has begun a command.
+func (p *process) awaitRunning(t *testing.T, command string) {
 	t.Helper()
-	eventually(t, "the upstream is seen", func() bool {
-		_, body := get(t, "http://"+p.http+"/metrics")
-		return strings.Contains(body, "\ncandado_upstream_up 1\n")
+	c, r := dialRESP(t, p.resp)
+	defer c.Close()
+	eventually(t, command+" runs", func() bool {
+		fmt.Fprint(c, "CLIENT LIST\r\n")
+		head, err := r.ReadString('\n')
+		size, _ := strconv.Atoi(strings.Trim(head, "$\r\n"))
+		list := make([]byte, size+2)
+		if _, failed := io.ReadFull(r, list); err != nil || failed != nil {
+			t.Fatalf("CLIENT LIST answered %q, %v, %v", head, err, failed)
+		}
+		return strings.Contains(string(list), " cmd="+command+" ")
 	})
 }
 
@@ -284,14 +291,6 @@ func (s redisServer) pauseWrites(t *testing.T) {
 func (s redisServer) resume(t *testing.T) {
 	t.Helper()
 	s.do(t, "CLIENT", "UNPAUSE")
-}
-
-// awaitPaused returns when a client waits for the pause to end.
-func (s redisServer) awaitPaused(t *testing.T) {
-	t.Helper()
-	eventually(t, "Redis holds a write back", func() bool {
-		return s.client.InfoMap(context.Background(), "clients").Item("Clients", "blocked_clients") == "1"
-	})
 }
 
 func (s redisServer) do(t *testing.T, args ...any) {
