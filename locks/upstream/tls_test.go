@@ -30,12 +30,7 @@ func startSecure(t *testing.T, authClients string, wish certtest.Wish, args ...s
 	t.Helper()
 	ca, dir := certtest.New(t, "ca"), t.TempDir()
 	cert, key := ca.Issue(wish).Write(t, dir, "redis")
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	_ = ln.Close()
+	port := redistest.Port(t)
 	s := redistest.Start(t, append([]string{"--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key,
 		"--tls-ca-cert-file", certtest.WriteFile(t, dir, "ca.pem", ca.PEM), "--tls-auth-clients", authClients}, args...)...)
 	return &secureServer{s, ca, dir, port}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,16 +67,14 @@ func start(t testing.TB, clock *os.File, args []string, env ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, clock: clock, env: env}
 	t.Cleanup(s.Kill)
-	for range 5 { // somebody may take the port between the moments
-		port, err := freePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Addr = fmt.Sprintf("127.0.0.1:%d", port)
-		s.args = append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", t.TempDir(), "--save", "",
+	for range 5 { // somebody may listen there all the same
+		port := Port(t)
+		s.Addr = "127.0.0.1:" + port
+		s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", t.TempDir(), "--save", "",
 			"--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0", "--loglevel", "warning"}, args...)
 		s.Launch()
-		if err = s.await(); err == nil {
+		err := s.await()
+		if err == nil {
 			return s
 		}
 		t.Log(err)
@@ -85,13 +84,33 @@ func start(t testing.TB, clock *os.File, args []string, env ...string) *Server {
 	return nil
 }
 
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// Port returns a loopback port on which the test can have a server listen, now and after
+// a time without one: until its end, no connection and no other listener that takes any
+// port is given that one. Nobody listens there, so connecting is refused.
+func Port(t testing.TB) string {
+	t.Helper()
+	syscall.ForkLock.RLock() // so that no process that is started has it, too
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(fd)
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port, nil
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	// A server that says so, too, may listen where others are only bound.
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(name.(*syscall.SockaddrInet4).Port)
 }
 
 // HostPort returns the two parts of the server's address.
