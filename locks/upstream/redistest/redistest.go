@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,7 +30,8 @@ type Server struct {
 	t      testing.TB
 	args   []string
 	env    []string
-	clock  *os.File // what SetClock writes; nil without WithClock
+	files  []*os.File // that the process has from 3 on
+	clock  *os.File   // what SetClock writes; nil without WithClock
 	cmd    *exec.Cmd
 	exited chan struct{} // closed once cmd has ended
 }
@@ -38,21 +40,17 @@ type Server struct {
 // args are further options, such as "--appendonly", "yes".
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return start(t, nil, args)
+	return (&Server{t: t}).start(args)
 }
 
 // StartWithClock is Start for a server whose clock the test can step.
 func StartWithClock(t testing.TB, args ...string) *Server {
 	t.Helper()
-	dir := t.TempDir()
-	source, library := filepath.Join(dir, "clock.c"), filepath.Join(dir, "clock.so")
-	if err := os.WriteFile(source, clockSource, 0o600); err != nil {
+	library, err := clockLibrary()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("cc", "-shared", "-fPIC", "-O1", "-o", library, source).CombinedOutput(); err != nil {
-		t.Fatalf("compiling the clock needs a C compiler (make test installs it): %v\n%s", err, out)
-	}
-	offset, err := os.Create(filepath.Join(dir, "offset"))
+	offset, err := os.Create(filepath.Join(t.TempDir(), "offset"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,12 +58,31 @@ func StartWithClock(t testing.TB, args ...string) *Server {
 	if _, err := offset.Write(make([]byte, 16)); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, offset, args, "LD_PRELOAD="+library, "CANDADO_TEST_CLOCK="+offset.Name())
+	s := &Server{t: t, clock: offset, env: []string{"LD_PRELOAD=/proc/self/fd/3", "CANDADO_TEST_CLOCK=" + offset.Name()}, files: []*os.File{library}}
+	return s.start(args)
 }
 
-func start(t testing.TB, clock *os.File, args []string, env ...string) *Server {
+// clockLibrary returns the clock that is preloaded, a file without a name: it is compiled once,
+// for a busy machine takes its time for that.
+var clockLibrary = sync.OnceValues(func() (*os.File, error) {
+	dir, err := os.MkdirTemp("", "candado-clock")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	source, library := filepath.Join(dir, "clock.c"), filepath.Join(dir, "clock.so")
+	if err := os.WriteFile(source, clockSource, 0o600); err != nil {
+		return nil, err
+	}
+	if out, err := exec.Command("cc", "-shared", "-fPIC", "-O1", "-o", library, source).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("compiling the clock needs a C compiler (make test installs it): %w\n%s", err, out)
+	}
+	return os.Open(library)
+})
+
+func (s *Server) start(args []string) *Server {
+	t := s.t
 	t.Helper()
-	s := &Server{t: t, clock: clock, env: env}
 	t.Cleanup(s.Kill)
 	for range 5 { // somebody may listen there all the same
 		port := Port(t)
@@ -154,7 +171,7 @@ func (s *Server) await() error {
 func (s *Server) Launch() {
 	s.t.Helper()
 	cmd, exited := exec.Command("redis-server", s.args...), make(chan struct{})
-	cmd.Env = append(os.Environ(), s.env...)
+	cmd.Env, cmd.ExtraFiles = append(os.Environ(), s.env...), s.files
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Pdeathsig: syscall.SIGKILL, // should the test die without its clean-up
 		Setpgid:   true,            // for Kill
