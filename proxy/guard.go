@@ -346,8 +346,9 @@ func (g *guard) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the connection at once.
+// Close closes the connection at once, and then ends the commands that run. In the other
+// order, one of them could tell the client that its outcome is unknown.
 func (g *guard) Close() error {
-	g.closed()
+	defer g.closed()
 	return g.socket.Close()
 }

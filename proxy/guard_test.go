@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -57,6 +58,25 @@ func closedAfter(c *client) time.Duration {
 	begin := time.Now()
 	_, _ = io.Copy(io.Discard, c.r)
 	return time.Since(begin)
+}
+
+// TestCommandThatEndsWithItsConnectionCanSayNothing: the client would take what it is told
+// for the outcome.
+func TestCommandThatEndsWithItsConnectionCanSayNothing(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	g := newGuard(near, new(quiet(Options{}).withDefaults()), new(sync.Pool))
+	ended := false
+	g.closed = func() {
+		ended = true
+		_ = near.SetDeadline(time.Now()) // nobody reads
+		if _, err := near.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("when commands end, writing to the client gives %v", err)
+		}
+	}
+	if err := g.Close(); err != nil || !ended {
+		t.Errorf("closing: %v; commands have ended: %v", err, ended)
+	}
 }
 
 func TestUnfinishedCommandIsNotWaitedForLong(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/goodjobtech/candado/locks"
 	"github.com/goodjobtech/candado/locks/memory"
+	"github.com/goodjobtech/candado/locks/upstream/redistest"
 )
 
 // patience is how long a test waits for what must happen.
@@ -295,15 +296,10 @@ func TestTakenAddressIsNamedAndNothingStaysBound(t *testing.T) {
 	again.Close()
 }
 
-// freeAddr returns an address that was free a moment ago.
+// freeAddr returns an address at which nobody listens.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return "127.0.0.1:" + redistest.Port(t)
 }
 
 func TestStartIsLoggedOncePerListener(t *testing.T) {

@@ -360,7 +360,7 @@ func TestUpstreamIsReachedThroughTLSByARotatedPasswordAndCertificate(t *testing.
 	s := withTLS(t, certtest.Wish{})
 	cert, key := s.args[1], s.args[3]
 	caFile := certtest.WriteFile(t, s.dir, "ca.pem", s.ca.PEM)
-	_, port, _ := net.SplitHostPort(freeAddr(t))
+	port := redistest.Port(t)
 	server := redistest.Start(t, "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", caFile)
 	server.Do("ACL SETUSER app on >first ~candado:* &candado:* +@all")
 	word := certtest.WriteFile(t, s.dir, "password", []byte("first\n"))

@@ -39,6 +39,8 @@ func TestUnsafeUpstreamIsMeasuredAndLogged(t *testing.T) {
 	if status, body := get(t, "http://"+p.http+"/readyz"); status != 200 || body != `{"error":"","state":0,"success":true}` {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
+	p.terminate(t)
+	p.exitCode(t) // then all that it logged is read
 	if n := strings.Count(p.logged(), `"reason":"persistence"`); n != 1 {
 		t.Errorf("it is logged %d times:\n%s", n, p.logged())
 	}

@@ -122,7 +122,7 @@ func TestWaitingCurlIsToldOfTheShutdown(t *testing.T) {
 func TestStoppingTakesNoLongerThoughTheUpstreamHangs(t *testing.T) {
 	need(t, "redis-server")
 	s := redistest.Start(t)
-	const drain = 6 * time.Second
+	const drain = 9 * time.Second // of which all of closeTime is kept for the engine
 	p := startProcess(t, "--upstream=redis://"+s.Addr, "--drain-timeout="+drain.String())
 	holder, held := dialRESP(t, p.resp)
 	fmt.Fprint(holder, "LOCK.ACQUIRE job SESSION\r\n")

@@ -97,8 +97,8 @@ func (r *Reader) Watch(gone func()) (stop func() bool) {
 		if !r.left() {
 			r.readNow() // it may have left just before the deadline was set
 		}
-		if !r.left() && r.full() && r.closing() {
-			r.err = io.ErrUnexpectedEOF
+		if !r.left() && r.full() {
+			r.leaves()
 		}
 		if len(r.buf) == 0 {
 			r.buf = nil
@@ -164,16 +164,24 @@ func (r *Reader) lookOn(stopped <-chan struct{}) bool {
 		select {
 		case <-stopped:
 			return true
-		case <-end.C:
-			r.over = true
+		case <-end.C: // a look may be due as well
+			r.over = !r.leaves()
 			return false
 		case <-look.C:
-			if r.closing() {
-				r.err = io.ErrUnexpectedEOF // what it sent last is thrown away
+			if r.leaves() {
 				return false
 			}
 		}
 	}
+}
+
+// leaves reports whether such a client has left, and notes that.
+func (r *Reader) leaves() bool {
+	if !r.closing() {
+		return false
+	}
+	r.err = io.ErrUnexpectedEOF // what it sent last is thrown away
+	return true
 }
 
 // room returns where the next bytes go. The buffer must not be full.

@@ -55,7 +55,7 @@ const fewWaiters = 40
 
 func openLimited(t *testing.T, url string) locks.Engine {
 	t.Helper()
-	return openWith(t, upstream.Options{URL: url, MaxWaiters: fewWaiters})
+	return openWith(t, upstream.Options{URL: url, MaxWaiters: fewWaiters, Timeout: 20 * time.Second}) // no case is about that
 }
 
 // dumped is a key's value and its expiry, Unix ms; 0: none.

@@ -24,7 +24,7 @@ func allUnavailable(t *testing.T, e locks.Engine, within time.Duration) {
 		if err := do(); !errors.Is(err, locks.ErrUnavailable) {
 			t.Errorf("%s: %v, want ErrUnavailable", name, err)
 		}
-		if took := time.Since(begin); took > within+time.Second {
+		if took := time.Since(begin); took > within+5*time.Second {
 			t.Errorf("%s took %v, the time-out is %v", name, took, within)
 		}
 	}
@@ -32,10 +32,10 @@ func allUnavailable(t *testing.T, e locks.Engine, within time.Duration) {
 
 func TestKilledServerIsUnavailableUntilItIsBack(t *testing.T) {
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	e := open(t, s.URL(), 0)
+	e := open(t, s.URL(), 20*time.Second)
 	lease := acquire(t, e, request("a", "me"))
 	s.Kill()
-	allUnavailable(t, e, 0)
+	allUnavailable(t, e, 0) // it need not wait to know
 	s.Restart()
 	eventually(t, "the engine serves again", func() bool { return e.Ready(context.Background()) == nil })
 	if live, err := e.Check(context.Background(), "a", lease.Token); err != nil || !live {
@@ -67,9 +67,7 @@ func TestPausedServerIsUnavailableAndNothingIsLeftBehind(t *testing.T) {
 	const timeout = 200 * time.Millisecond
 	s := redistest.Start(t)
 	e := open(t, s.URL(), timeout)
-	if err := e.Ready(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	serves(t, e)
 	s.Pause()
 	allUnavailable(t, e, timeout)
 	s.Resume()
@@ -77,14 +75,15 @@ func TestPausedServerIsUnavailableAndNothingIsLeftBehind(t *testing.T) {
 	if i := info(t, open(t, s.URL(), 0), "a"); i.Held() {
 		t.Errorf("a caller that was told UNAVAILABLE holds: %+v", i)
 	}
-	acquire(t, e, request("a", "me"))
+	serves(t, e)
 }
 
 func TestRequestThatRunsTooLateDoesNothing(t *testing.T) {
 	const timeout = 100 * time.Millisecond
-	s := redistest.Start(t)
+	s := redistest.StartWithClock(t)
 	e := open(t, s.URL(), timeout)
-	acquire(t, e, request("warm-up", ""))
+	serves(t, e)
+	settled(t, e)
 	s.Pause()
 	for i := range 5 {
 		id := locks.ID(fmt.Sprint(i))
@@ -92,6 +91,7 @@ func TestRequestThatRunsTooLateDoesNothing(t *testing.T) {
 			t.Errorf("acquire while the server is stopped: %v", err)
 		}
 	}
+	s.SetClock(5 * time.Second) // what it shows is estimated, which may be off by as much as a reply took
 	s.Resume()
 	// No undo is needed, nor waited for: the records were never written.
 	c := raw(t, s.Addr)
@@ -102,10 +102,10 @@ func TestRequestThatRunsTooLateDoesNothing(t *testing.T) {
 
 func TestServerAsleepIsUnavailableThenServes(t *testing.T) {
 	s := redistest.Start(t)
-	e := open(t, s.URL(), 200*time.Millisecond)
+	e := open(t, s.URL(), 500*time.Millisecond)
 	lease := acquire(t, e, request("a", "me"))
 	slept := make(chan struct{})
-	go func() { defer close(slept); s.Do("DEBUG SLEEP 0.6") }()
+	go func() { defer close(slept); s.Do("DEBUG SLEEP 2") }()
 	eventually(t, "an operation times out", func() bool { return errors.Is(e.Ready(context.Background()), locks.ErrUnavailable) })
 	<-slept
 	eventually(t, "the engine serves again", func() bool { return e.Ready(context.Background()) == nil })
@@ -247,7 +247,8 @@ func TestLoadingServerIsUnavailable(t *testing.T) {
 		if err == nil && !live {
 			t.Error("a wrong answer while loading")
 		}
-		loading = loading || c.Ping(context.Background()).Err() != nil && c.Ping(context.Background()).Err().Error()[:7] == "LOADING"
+		said := c.Ping(context.Background()).Err()
+		loading = loading || said != nil && strings.HasPrefix(said.Error(), "LOADING")
 		return err == nil
 	})
 	if !loading {
@@ -396,19 +397,20 @@ func TestStateOfTheServerIsLoggedOnce(t *testing.T) {
 }
 
 func TestCloseDoesNotWaitForAServerThatIsAway(t *testing.T) {
-	const timeout = time.Second
 	s := redistest.Start(t)
-	e := open(t, s.URL(), timeout)
+	e := open(t, s.URL(), 40*time.Second)
 	acquire(t, e, request("warm-up", ""))
 	s.Pause()
-	if _, err := e.Acquire(context.Background(), request("a", "")); !errors.Is(err, locks.ErrUnavailable) {
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := e.Acquire(ctx, request("a", "")); !errors.Is(err, locks.ErrUnavailable) {
 		t.Errorf("acquire while the server is stopped: %v", err)
 	}
 	begin := time.Now()
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begin); took > timeout/2 {
+	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("Close took %v", took)
 	}
 }

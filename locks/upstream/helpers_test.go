@@ -61,14 +61,27 @@ func info(t testing.TB, e locks.Engine, id locks.ID) locks.Info {
 	return info
 }
 
+// soon is how long what must happen may take on a machine that is as busy as can be.
+const soon = 15 * time.Second
+
 // eventually waits until ok returns true, for what only real time brings.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(soon); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}
 	}
+}
+
+// serves waits until an engine with little time has been answered, which on a busy machine
+// may take it several tries.
+func serves(t testing.TB, e locks.Engine) {
+	t.Helper()
+	eventually(t, "the engine serves", func() bool {
+		_, err := e.Acquire(context.Background(), request("warm-up", "me"))
+		return err == nil
+	})
 }
 
 // operations are all that an engine can be asked, by name.

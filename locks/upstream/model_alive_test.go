@@ -22,9 +22,13 @@ const (
 )
 
 // forgiven reports whether the candado was, and has not spoken since.
+//
+//go:norace
 func (n *node) forgiven() bool { return n.known && n.age%2 == 1 }
 
 // forgive gives everybody time to speak, once, if nobody could.
+//
+//go:norace
 func (m *model) forgive() {
 	newest := int8(ageForgot + 1)
 	for _, n := range m.nodes {
@@ -43,6 +47,8 @@ func (m *model) forgive() {
 }
 
 // lives judges a candado on behalf of the calling one.
+//
+//go:norace
 func (m *model) lives(self, c int) verdict {
 	n, caller := &m.nodes[c], &m.nodes[self]
 	switch {
@@ -73,6 +79,8 @@ func (m *model) lives(self, c int) verdict {
 }
 
 // refresh says that a candado lives.
+//
+//go:norace
 func (m *model) refresh(self int) {
 	n := &m.nodes[self]
 	if m.scope.broken == speakFirst {
@@ -83,6 +91,8 @@ func (m *model) refresh(self int) {
 }
 
 // goesOn ends a candado's standstill.
+//
+//go:norace
 func (m *model) goesOn(c int) {
 	m.nodes[c].frozen, m.nodes[c].wastes = false, 0
 	for r := range m.slots {

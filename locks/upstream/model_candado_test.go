@@ -21,9 +21,13 @@ type action struct {
 func (a action) String() string { return strings.Replace(a.what, "%", strconv.Itoa(a.whom), 1) }
 
 // present reports whether the candado has a use for news of a request.
+//
+//go:norace
 func (s *slot) present() bool { return s.phase == asking || s.phase == waits || s.phase == returns }
 
 // tell gives news to a request.
+//
+//go:norace
 func (m *model) tell(r int, what news8) {
 	s := &m.slots[r]
 	if s.present() && s.news.kind == 0 && what.kind != 0 {
@@ -31,6 +35,7 @@ func (m *model) tell(r int, what news8) {
 	}
 }
 
+//go:norace
 func (m *model) deliver(own [slots]news8) {
 	for r, what := range own {
 		m.tell(r, what)
@@ -38,6 +43,8 @@ func (m *model) deliver(own [slots]news8) {
 }
 
 // entered is what a candado does with the reply to an acquire.
+//
+//go:norace
 func (m *model) entered(r, status int, first bool) {
 	s := &m.slots[r]
 	switch status {
@@ -59,6 +66,8 @@ func (m *model) entered(r, status int, first bool) {
 }
 
 // answers tells the client that it holds.
+//
+//go:norace
 func (m *model) answers(r int, token int8) {
 	s, ttl := &m.slots[r], m.scope.asks[r].ttl
 	switch {
@@ -76,6 +85,8 @@ func (m *model) answers(r int, token int8) {
 }
 
 // sends runs an acquire whose reply comes.
+//
+//go:norace
 func (m *model) sends(r int, at bool) {
 	first := m.slots[r].phase != returns
 	m.slots[r].back = m.slots[r].back || at
@@ -86,6 +97,8 @@ func (m *model) sends(r int, at bool) {
 
 // unanswered is an acquire of which nothing is heard: it has run, or is under
 // way and may run until its deadline.
+//
+//go:norace
 func (m *model) unanswered(r int, ran bool) {
 	s := &m.slots[r]
 	at := s.phase == returns
@@ -107,6 +120,8 @@ func (m *model) unanswered(r int, ran bool) {
 // meanwhile, what this one makes is nobody's, should others have held the lock in
 // between: it ends with its TTL, or provisionally. No copy that knows a place is
 // ever beside another.
+//
+//go:norace
 func (m *model) arrives(r int) {
 	s := &m.slots[r]
 	s.copyTill = 0
@@ -115,6 +130,8 @@ func (m *model) arrives(r int) {
 }
 
 // acts does what a request's news ask for.
+//
+//go:norace
 func (m *model) acts(r int) {
 	s := &m.slots[r]
 	what := s.news
@@ -143,6 +160,8 @@ func (m *model) acts(r int) {
 
 // wantsIn lets a request in again, unless a copy of it may still come: then it
 // waits to be found missing once more.
+//
+//go:norace
 func (m *model) wantsIn(r int) {
 	s := &m.slots[r]
 	if s.unsure > 0 && m.scope.broken != returnAtOnce {
@@ -153,6 +172,8 @@ func (m *model) wantsIn(r int) {
 }
 
 // leaves gives a request up.
+//
+//go:norace
 func (m *model) leaves(r int, ran, heard bool) {
 	s := &m.slots[r]
 	s.phase, s.news, s.told = over, news8{}, false
@@ -166,6 +187,8 @@ func (m *model) leaves(r int, ran, heard bool) {
 }
 
 // undoes settles a doubt, unless a copy may still come.
+//
+//go:norace
 func (m *model) undoes(r int) {
 	s := &m.slots[r]
 	m.deliver(m.undo(r))
@@ -173,6 +196,8 @@ func (m *model) undoes(r int) {
 }
 
 // releases ends a client's lease, through its candado or another that lives.
+//
+//go:norace
 func (m *model) releases(r int, heard bool) {
 	self := m.scope.asks[r].candado
 	if !m.nodes[self].works() {
@@ -186,6 +211,8 @@ func (m *model) releases(r int, heard bool) {
 }
 
 // tends looks after the lock.
+//
+//go:norace
 func (m *model) tends(c int, heard bool) {
 	m.nodes[c].tends = true
 	var asked [slots]bool
@@ -213,15 +240,21 @@ func (m *model) tends(c int, heard bool) {
 
 // looks is tending by a candado that has no request there: it knows of a lease
 // that has expired.
+//
+//go:norace
 func (m *model) looks(c int) {
 	_, own := m.look(c, [slots]bool{})
 	m.deliver(own)
 }
 
 // works reports whether the candado does anything.
+//
+//go:norace
 func (n *node) works() bool { return !n.dead && !n.frozen }
 
 // room reports whether requests of a candado wait, and are looked after.
+//
+//go:norace
 func (m *model) room(c int) bool {
 	for r := range m.slots {
 		if m.scope.asks[r].candado == c && (m.slots[r].phase == waits || m.slots[r].phase == returns) {
@@ -233,6 +266,8 @@ func (m *model) room(c int) bool {
 
 // dies is the end of a candado. Its clients lose their connections; those that
 // hold know it.
+//
+//go:norace
 func (m *model) dies(c int) {
 	m.nodes[c].dead = true
 	for r := range m.slots {
@@ -248,6 +283,8 @@ func (m *model) dies(c int) {
 }
 
 // cut is the end of a candado's subscription, with what was on it.
+//
+//go:norace
 func (m *model) cut(c int) {
 	m.nodes[c].hears = false
 	for r := range m.slots {
@@ -258,12 +295,15 @@ func (m *model) cut(c int) {
 	m.note(op{kind: opCut, node: c})
 }
 
+//go:norace
 func (m *model) listens(c int) {
 	m.nodes[c].hears, m.nodes[c].tends = true, false
 	m.note(op{kind: opListen, node: c})
 }
 
 // idle reports whether nothing is left that is done within less than a tick.
+//
+//go:norace
 func (m *model) idle() bool {
 	for r := range m.slots {
 		s := &m.slots[r]
@@ -282,12 +322,16 @@ func (m *model) idle() bool {
 	return true
 }
 
+//go:norace
 func (m *model) works(r int) bool { return m.nodes[m.scope.asks[r].candado].works() }
 
+//go:norace
 func (m *model) frozen(r int) bool { return m.nodes[m.scope.asks[r].candado].frozen }
 
 // refused is a script at a server that takes no writes. It ends at its first
 // write, and has done nothing: but if it has told somebody before, that stays.
+//
+//go:norace
 func (m *model) refused(c int) {
 	before := m.state
 	m.looks(c)
@@ -300,6 +344,8 @@ func (m *model) refused(c int) {
 
 // standsStill is a server that does nothing for a while. Candados may give their
 // subscriptions up meanwhile.
+//
+//go:norace
 func (m *model) standsStill(cut bool) {
 	m.later = true
 	for c := range m.nodes {
@@ -317,6 +363,8 @@ func (m *model) standsStill(cut bool) {
 }
 
 // passes is a tick, in which the server answered or not.
+//
+//go:norace
 func (m *model) passes(answered bool) {
 	down := func(left *int8) { *left = max(*left-1, 0) }
 	for r := range m.slots {
@@ -357,6 +405,8 @@ func (m *model) passes(answered bool) {
 }
 
 // age reckons all tokens from the clock anew. Those below it keep their order.
+//
+//go:norace
 func (m *model) age() {
 	var all [2 + 5*slots]*int8
 	all[0], all[1] = &m.last, &m.peak
@@ -384,6 +434,8 @@ func (m *model) age() {
 }
 
 // actions lists what can happen.
+//
+//go:norace
 func (m *model) actions() []action {
 	all := make([]action, 0, 24)
 	whom := 0
@@ -410,6 +462,8 @@ func (m *model) actions() []action {
 }
 
 // nodeActions lists what can happen to a candado.
+//
+//go:norace
 func (m *model) nodeActions(c int, add func(cost int8, what string, do func(m *model))) {
 	n := m.nodes[c]
 	if m.room(c) && !n.tends && m.scope.broken != dontTend {
@@ -440,6 +494,8 @@ func (m *model) nodeActions(c int, add func(cost int8, what string, do func(m *m
 }
 
 // slotActions lists what can happen to a request.
+//
+//go:norace
 func (m *model) slotActions(r int, add func(cost int8, what string, do func(m *model))) {
 	s := &m.slots[r]
 	if s.copyTill > 0 {

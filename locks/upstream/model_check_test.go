@@ -56,6 +56,7 @@ const (
 	mutations
 )
 
+//go:norace
 func (b mutation) String() string {
 	return [...]string{"nothing", "grants are made beside holders", "newcomers pass the queue", "leases never expire",
 		"grants are not provisional", "grants are not confirmed", "a confirm's reply is not looked at", "what was found late is trusted", "the silent are served",
@@ -66,6 +67,7 @@ func (b mutation) String() string {
 		"nobody is forgiven", "who is silent is forgiven again", "who enters does not speak", "who speaks is not silent with the others", "outsiders judge soon", "outsiders never judge", "outsiders take out the silent", "who comes back has the same entry"}[b]
 }
 
+//go:norace
 func (sc *scope) start() state {
 	s := state{faults: sc.faults}
 	for c := range s.nodes {
@@ -75,9 +77,13 @@ func (sc *scope) start() state {
 }
 
 // exclusive reports whether two requests can't hold at the same time.
+//
+//go:norace
 func (sc *scope) exclusive(a, b int) bool { return !sc.asks[a].shared || !sc.asks[b].shared }
 
 // unsound returns what is wrong with a state, or "".
+//
+//go:norace
 func (m *model) unsound() string {
 	if m.wrong != "" {
 		return m.wrong
@@ -108,6 +114,8 @@ func (m *model) unsound() string {
 // letting go. It returns what is wrong then: a request that waits and is not
 // granted, or something that is left. A candado that stands still goes on, or does
 // not: then the requests of the others are granted all the same.
+//
+//go:norace
 func (m *model) hopeless() string {
 	c := model{state: m.state, scope: m.scope}
 	still := false
@@ -125,6 +133,7 @@ func (m *model) hopeless() string {
 	return wrong
 }
 
+//go:norace
 func (m *model) playsOn() string {
 	m.faults = 0
 	var want [slots]bool
@@ -164,6 +173,8 @@ func (m *model) playsOn() string {
 }
 
 // bare reports whether nothing of the requests is left, nor is to come.
+//
+//go:norace
 func (m *model) bare() bool {
 	for r := range m.slots {
 		s := &m.slots[r]
@@ -175,9 +186,13 @@ func (m *model) bare() bool {
 }
 
 // tended reports whether a candado with requests that wait is there.
+//
+//go:norace
 func (m *model) tended() bool { return m.room(0) || m.room(1) }
 
 // settles does all that is due, once. It reports whether anything was.
+//
+//go:norace
 func (m *model) settles(want *[slots]bool) (some bool) {
 	for r := range m.slots {
 		s := &m.slots[r]

@@ -23,6 +23,8 @@ type finding struct {
 
 // explore meets every state that can be reached, nearest first, and stops at the
 // first that is wrong.
+//
+//go:norace
 func (sc *scope) explore() (f finding) {
 	all := sc.meet(func(next *model) bool {
 		if f.wrong = next.unsound(); f.wrong == "" {
@@ -39,6 +41,8 @@ func (sc *scope) explore() (f finding) {
 
 // meet returns every state that can be reached, nearest first, until one does
 // not please. It counts the transitions.
+//
+//go:norace
 func (sc *scope) meet(pleases func(*model) bool, transitions *int) []met {
 	all := []met{{state: sc.start()}}
 	seen := map[state]struct{}{all[0].state: {}}
@@ -64,6 +68,8 @@ func (sc *scope) meet(pleases func(*model) bool, transitions *int) []met {
 }
 
 // path names the actions that led to the last state met.
+//
+//go:norace
 func (sc *scope) path(all []met) (names []string) {
 	m := model{state: sc.start(), scope: sc}
 	for _, which := range way(all, len(all)-1) {
@@ -76,6 +82,8 @@ func (sc *scope) path(all []met) (names []string) {
 }
 
 // way returns which actions lead to a state.
+//
+//go:norace
 func way(all []met, to int) (which []int) {
 	for ; to > 0; to = int(all[to].from) {
 		which = append(which, int(all[to].which))

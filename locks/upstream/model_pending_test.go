@@ -6,16 +6,22 @@ import "slices"
 // entries there still.
 
 // ends ends a lease.
+//
+//go:norace
 func (s *slot) ends() {
 	s.token, s.till, s.whole, s.rest, s.flag, s.limbo = 0, 0, false, 0, 0, false
 }
 
 // renews gives a lease its whole TTL, by a script.
+//
+//go:norace
 func (s *slot) renews(ttl int8) {
 	s.till, s.whole, s.rest, s.flag = ttl, true, 0, 0
 }
 
 // begins is the beginning of a script: who looks ends what nobody has heard of.
+//
+//go:norace
 func (m *model) begins() {
 	for r := range m.slots {
 		if m.slots[r].limbo {
@@ -25,18 +31,24 @@ func (m *model) begins() {
 }
 
 // hasQueue reports whether there is a queue, be it without waiters.
+//
+//go:norace
 func (m *model) hasQueue() bool {
 	return m.head() >= 0 || m.nodes[0].known || m.nodes[1].known
 }
 
 // pending reports whether the record says that a holder's entry may be in the
 // queue.
+//
+//go:norace
 func (m *model) pending() bool {
 	return slices.ContainsFunc(m.slots[:], func(s slot) bool { return s.flag > 0 })
 }
 
 // takeOut is the command that takes a request's first entry out of the queue, sent
 // for a lease. It reports whether the entry was there.
+//
+//go:norace
 func (m *model) takeOut(r int, token int8) (live bool) {
 	s := &m.slots[r]
 	if live = !s.again && (s.queued || s.rest > 0); live && (s.queued || s.token != token) {
@@ -54,12 +66,16 @@ func (m *model) takeOut(r int, token int8) (live bool) {
 
 // actsLate is acts for a confirm by the command that takes the entry out, which is
 // not executed yet. It has no deadline.
+//
+//go:norace
 func (m *model) actsLate(r int) {
 	s := &m.slots[r]
 	s.taking, s.news, s.told = s.news.token, news8{}, false
 }
 
 // prompt reports whether a request confirms its grant by that command.
+//
+//go:norace
 func (m *model) prompt(r int, what news8) bool {
 	s, ask := &m.slots[r], m.scope.asks[r]
 	return what.kind == newsGranted && what.till == modelProvis && ask.ttl > modelProvis && !ask.shared && m.scope.broken != dontConfirm &&
@@ -67,6 +83,8 @@ func (m *model) prompt(r int, what news8) bool {
 }
 
 // actsUnheard is acts for a confirm of which nothing is heard.
+//
+//go:norace
 func (m *model) actsUnheard(r int, ran bool) {
 	s := &m.slots[r]
 	switch {

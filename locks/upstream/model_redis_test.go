@@ -10,6 +10,9 @@ package upstream
 // within GAP. Every request is made once. Times are what remains, and tokens are
 // reckoned from the clock, so that the states are finitely many. That tending takes the requests of the dead out in steps needs more of them
 // than there are here, and so does serving that stops at MOST.
+//
+// Each search is one goroutine's own, of millions of steps. The race detector, which would take
+// two thirds of their time, is told to leave the model alone (go:norace).
 
 const (
 	slots         = 4 // requests
@@ -118,6 +121,7 @@ type model struct {
 	wrong string      // what was seen to be wrong on the way
 }
 
+//go:norace
 func (m *model) fail(what string) {
 	if m.wrong == "" {
 		m.wrong = what
@@ -125,6 +129,8 @@ func (m *model) fail(what string) {
 }
 
 // note ends a script: it records that it was run; see model_replay_test.go.
+//
+//go:norace
 func (m *model) note(o op) {
 	if r := m.head(); r >= 0 && o.kind <= opTend && !m.doubt && m.admits(r) {
 		m.fail("a lock is left free although a request waits")
@@ -138,6 +144,8 @@ func (m *model) note(o op) {
 }
 
 // holders returns how many leases live, and whether they are shared.
+//
+//go:norace
 func (m *model) holders() (n int, shared bool) {
 	for i := range m.slots {
 		if m.slots[i].token != 0 {
@@ -147,6 +155,7 @@ func (m *model) holders() (n int, shared bool) {
 	return n, shared
 }
 
+//go:norace
 func (m *model) admits(r int) bool {
 	n, shared := m.holders()
 	ask := m.scope.asks[r]
@@ -157,6 +166,8 @@ func (m *model) admits(r int) bool {
 }
 
 // head returns who stands first in the queue, or -1.
+//
+//go:norace
 func (m *model) head() int {
 	first := -1
 	for i := range m.slots {
@@ -168,6 +179,8 @@ func (m *model) head() int {
 }
 
 // grant makes the lease of a request.
+//
+//go:norace
 func (m *model) grant(r int, till int8, whole bool) {
 	token := max(m.last+1, modelClock)
 	if m.scope.broken == forgetLast {
@@ -194,12 +207,15 @@ func (m *model) grant(r int, till int8, whole bool) {
 	m.last, m.latest, m.peak = token, int8(r)+1, max(m.peak, token)
 }
 
+//go:norace
 func (m *model) dead(r int) bool { return m.nodes[m.scope.asks[r].candado].dead }
 
 // drops takes a request out of the queue that is not to be granted. Nobody who
 // speaks when he can loses his place so, however long the server stood still; but
 // an outsider, who can't know of that, takes nobody into account who was silent for
 // longer than FORGOTTEN.
+//
+//go:norace
 func (m *model) drops(self, r int) {
 	s, n := &m.slots[r], &m.nodes[m.scope.asks[r].candado]
 	if judge := m.nodes[self].known; s.present() && !n.dead && !n.mute && (judge || n.age <= ageForgot) {
@@ -210,6 +226,8 @@ func (m *model) drops(self, r int) {
 
 // serve grants what can be granted to those who wait. What the calling candado
 // is to be told of its own requests is returned.
+//
+//go:norace
 func (m *model) serve(self int) (own [slots]news8) {
 	if n, shared := m.holders(); n > 0 && !shared && m.pending() {
 		return own
@@ -276,6 +294,8 @@ func (m *model) serve(self int) (own [slots]news8) {
 }
 
 // quiet forgets who lives, once the queue is empty.
+//
+//go:norace
 func (m *model) quiet() {
 	if m.head() < 0 {
 		for c := range m.nodes {
@@ -286,6 +306,8 @@ func (m *model) quiet() {
 
 // catchUp is serve at the beginning of a script. Beside an exclusive lease there
 // is nothing to serve.
+//
+//go:norace
 func (m *model) catchUp(self int) (own [slots]news8) {
 	if n, shared := m.holders(); n > 0 && !shared {
 		return own
@@ -304,6 +326,8 @@ func merge(own *[slots]news8, more [slots]news8) {
 
 // acquire is the script of that name, run for a request. At says that the
 // request is let in again. It returns the reply's status.
+//
+//go:norace
 func (m *model) acquire(r int, at bool) (status int, own [slots]news8) {
 	self, ask, s := m.scope.asks[r].candado, m.scope.asks[r], &m.slots[r]
 	defer func() { m.note(op{kind: opAcquire, slot: r, at: at, status: status, own: own}) }()
@@ -359,6 +383,8 @@ func (m *model) acquire(r int, at bool) (status int, own [slots]news8) {
 }
 
 // behind returns a place behind all others.
+//
+//go:norace
 func (m *model) behind() int8 {
 	most := int8(0)
 	for i := range m.slots {
@@ -368,6 +394,8 @@ func (m *model) behind() int8 {
 }
 
 // undo takes a request back.
+//
+//go:norace
 func (m *model) undo(r int) (own [slots]news8) {
 	self, s := m.scope.asks[r].candado, &m.slots[r]
 	m.begins()
@@ -379,6 +407,8 @@ func (m *model) undo(r int) (own [slots]news8) {
 }
 
 // confirm gives a lease its whole TTL, and reports whether it lives.
+//
+//go:norace
 func (m *model) confirm(r int, token int8) (live bool, own [slots]news8) {
 	m.begins()
 	s := &m.slots[r]
@@ -392,6 +422,8 @@ func (m *model) confirm(r int, token int8) (live bool, own [slots]news8) {
 }
 
 // release ends a request's lease, if it is still the one that the client knows.
+//
+//go:norace
 func (m *model) release(r, self int) (own [slots]news8) {
 	m.begins()
 	s := &m.slots[r]
@@ -406,6 +438,8 @@ func (m *model) release(r, self int) (own [slots]news8) {
 }
 
 // look is the script tend. It returns each asked request's fate.
+//
+//go:norace
 func (m *model) look(self int, asked [slots]bool) (fates [slots]int8, own [slots]news8) {
 	m.begins()
 	if m.hasQueue() && asked != [slots]bool{} {
@@ -429,6 +463,8 @@ func (m *model) look(self int, asked [slots]bool) (fates [slots]int8, own [slots
 }
 
 // dropDead takes the requests of silent candados out of the queue.
+//
+//go:norace
 func (m *model) dropDead(self int) (some bool) {
 	if !m.hasQueue() || m.scope.broken == trustTheSilent {
 		return false
@@ -447,6 +483,8 @@ func (m *model) dropDead(self int) (some bool) {
 }
 
 // lose is what is left of the server when its data are gone.
+//
+//go:norace
 func (m *model) lose() {
 	for r := range m.slots {
 		s := &m.slots[r]

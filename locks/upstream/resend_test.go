@@ -32,9 +32,10 @@ func before(t *testing.T, s *redistest.Server, timeout time.Duration) (*redistes
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
-	if _, err := e.Check(context.Background(), "warm-up", 1); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "the engine is answered", func() bool { // it may have little time
+		_, err := e.Check(context.Background(), "warm-up", 1)
+		return err == nil
+	})
 	return p, e, direct
 }
 
@@ -142,7 +143,7 @@ func TestUnansweredAcquireIsUndone(t *testing.T) {
 		"anonymous": request("a", ""), "owned": request("b", "me"), "shared": shared("c", "me"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, p, e, direct := behindProxy(t, 150*time.Millisecond)
+			_, p, e, direct := behindProxy(t, 500*time.Millisecond)
 			p.HoldReplies(1)
 			if _, err := e.Acquire(context.Background(), req); !errors.Is(err, locks.ErrUnavailable) {
 				t.Fatalf("acquire without an answer: %v", err)
@@ -154,7 +155,7 @@ func TestUnansweredAcquireIsUndone(t *testing.T) {
 
 func TestUnansweredAcquireIsKeptIfItsOwnerAskedAgain(t *testing.T) {
 	for _, req := range []locks.AcquireRequest{request("a", "me"), shared("b", "me")} {
-		_, p, e, direct := behindProxy(t, 300*time.Millisecond)
+		_, p, e, direct := behindProxy(t, 500*time.Millisecond)
 		p.HoldReplies(1)
 		if _, err := e.Acquire(context.Background(), req); !errors.Is(err, locks.ErrUnavailable) {
 			t.Fatalf("acquire without an answer: %v", err)
@@ -169,7 +170,7 @@ func TestUnansweredAcquireIsKeptIfItsOwnerAskedAgain(t *testing.T) {
 
 func TestUnansweredRenewalLeavesTheLease(t *testing.T) {
 	for _, req := range []locks.AcquireRequest{request("a", "me"), shared("b", "me")} {
-		_, p, e, direct := behindProxy(t, 150*time.Millisecond)
+		_, p, e, direct := behindProxy(t, 500*time.Millisecond)
 		lease := acquire(t, e, req)
 		p.HoldReplies(1)
 		if _, err := e.Acquire(context.Background(), req); !errors.Is(err, locks.ErrUnavailable) {
@@ -184,7 +185,7 @@ func TestUnansweredRenewalLeavesTheLease(t *testing.T) {
 
 func TestRepeatedUnansweredAcquiresAreUndone(t *testing.T) {
 	for _, req := range []locks.AcquireRequest{request("a", "me"), shared("b", "me")} {
-		_, p, e, direct := behindProxy(t, 100*time.Millisecond)
+		_, p, e, direct := behindProxy(t, 300*time.Millisecond)
 		// The replies of the acquires and of the undo between them: all are lost.
 		p.HoldReplies(1000)
 		for range 3 {
@@ -383,7 +384,7 @@ func TestCloseUndoesWhatWasUnderWay(t *testing.T) {
 }
 
 func TestDoubtThatCantBeUndoneHoldsUpNoOther(t *testing.T) {
-	s, p, e, direct := behindProxy(t, 300*time.Millisecond)
+	s, p, e, direct := behindProxy(t, 500*time.Millisecond)
 	c, ctx := raw(t, s.Addr), context.Background()
 	p.HoldReplies(1)
 	bad := make(chan error)
@@ -427,7 +428,7 @@ func TestResentRequestThatWaitsKeepsItsPlaceAndItsLease(t *testing.T) {
 	held := acquire(t, direct, request("a", ""))
 	first := waits(t, e, request("a", "first")) // so that the engine listens
 	releaseToken(t, direct, "a", held.Token)
-	held = granted(t, 3*time.Second, first)
+	held = granted(t, soon, first)
 	p.LoseReplies(1, nil)
 	resent, req := make(chan ending, 1), request("a", "resent")
 	req.Wait = locks.Forever
@@ -438,7 +439,7 @@ func TestResentRequestThatWaitsKeepsItsPlaceAndItsLease(t *testing.T) {
 	eventually(t, "the request waits", func() bool { return info(t, direct, "a").Waiters == 1 })
 	behind := waits(t, direct, request("a", "behind"))
 	releaseToken(t, direct, "a", held.Token)
-	lease := granted(t, 3*time.Second, resent)
+	lease := granted(t, soon, resent)
 	stillWaits(t, behind)
 	settled(t, e)
 	if i := info(t, direct, "a"); len(i.Holders) != 1 || i.Holders[0].Token != lease.Token {

@@ -136,7 +136,7 @@ func TestStrictEngineIsNotHurtByServersThatTakeTurns(t *testing.T) {
 }
 
 func TestCloseDoesNotWaitForALook(t *testing.T) {
-	const timeout = 5 * time.Second
+	const timeout = 40 * time.Second
 	s := redistest.Start(t, safe...)
 	s.Pause()
 	e := watched(t, upstream.Options{URL: s.URL(), Timeout: timeout})
@@ -145,7 +145,7 @@ func TestCloseDoesNotWaitForALook(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begin); took > timeout/2 {
+	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("Close took %v", took)
 	}
 }

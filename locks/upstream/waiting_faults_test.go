@@ -26,10 +26,15 @@ func TestServerThatTakesNoWritesGrantsNothing(t *testing.T) {
 				t.Parallel()
 				s := redistest.Start(t)
 				e, other := open(t, s.URL(), 0), open(t, s.URL(), 0)
-				acquire(t, other, locks.AcquireRequest{ID: "a", TTL: 300 * time.Millisecond})
+				held := acquire(t, other, request("a", ""))
 				w := waits(t, e, locks.AcquireRequest{ID: "a", TTL: 3 * time.Second}) // so short that nothing is confirmed
+				// Only now, for it must not be over before the server refuses.
+				claim := locks.Claim{Token: held.Token}
+				if _, err := other.Heartbeat(context.Background(), locks.HeartbeatRequest{ID: "a", Claim: claim, TTL: time.Second}); err != nil {
+					t.Fatal(err)
+				}
 				s.Do(refuse)
-				time.Sleep(350 * time.Millisecond)
+				time.Sleep(1050 * time.Millisecond)
 				_ = operations(other, "a")[op]()
 				time.Sleep(100 * time.Millisecond) // for a message that must not be
 				stillWaits(t, w)
@@ -55,7 +60,7 @@ func TestFullServerHandsOverAndDropsNobody(t *testing.T) {
 			time.Sleep(3500 * time.Millisecond) // for longer than candados may be silent
 			for _, w := range all {
 				releaseToken(t, other, "a", held.Token)
-				held = granted(t, 3*time.Second, w)
+				held = granted(t, soon, w)
 			}
 		})
 	}
@@ -78,7 +83,7 @@ func TestRenewalBeforeTheConfirmationStays(t *testing.T) {
 				if _, err := other.Heartbeat(context.Background(), locks.HeartbeatRequest{ID: "a", Claim: locks.Claim{Owner: "me"}, TTL: ttl}); err != nil {
 					t.Fatal(err)
 				}
-				granted(t, 4*time.Second, w)
+				granted(t, soon, w)
 				if left := info(t, other, "a").Holders[0].TTL; left != ttl && left < 59*time.Minute {
 					t.Errorf("%v are left after the confirmation", left)
 				}
@@ -100,7 +105,7 @@ func TestOneAnswerThatNeverComesCostsNoTurn(t *testing.T) {
 		}
 	}
 	releaseToken(t, other, "a", held.Token)
-	granted(t, 3*time.Second, first)
+	granted(t, soon, first)
 	stillWaits(t, second)
 }
 
@@ -132,10 +137,10 @@ func TestStandstillCostsNoTurn(t *testing.T) {
 			if lease, err := c.Acquire(context.Background(), request("a", "")); err == nil {
 				t.Fatalf("a newcomer was granted token %d", lease.Token)
 			}
-			lease := granted(t, 3*time.Second, first)
+			lease := granted(t, soon, first)
 			stillWaits(t, second)
 			releaseToken(t, c, "a", lease.Token)
-			granted(t, 3*time.Second, second)
+			granted(t, soon, second)
 		})
 	}
 }
@@ -149,10 +154,10 @@ func TestLostSubscriptionCostsNoTurn(t *testing.T) {
 		first, second := waits(t, e, request("a", "")), waits(t, other, request("a", ""))
 		p.CutAll()
 		releaseToken(t, other, "a", held.Token)
-		held = granted(t, 3*time.Second, first)
+		held = granted(t, soon, first)
 		stillWaits(t, second)
 		releaseToken(t, other, "a", held.Token)
-		releaseToken(t, other, "a", granted(t, 3*time.Second, second).Token)
+		releaseToken(t, other, "a", granted(t, soon, second).Token)
 	}
 }
 
@@ -162,7 +167,7 @@ func TestSilentCandadosRequestsAreTakenOut(t *testing.T) {
 	const n = 600
 	s := redistest.Start(t)
 	p := redistest.NewProxy(t, s.Addr)
-	silent, alive := open(t, p.URL(), 2*time.Second), open(t, s.URL(), 0)
+	silent, alive := open(t, p.URL(), 4*time.Second), open(t, s.URL(), 0)
 	acquire(t, alive, request("a", ""))
 	waits(t, alive, request("a", ""))
 	for range n {
@@ -181,7 +186,7 @@ func TestSilentCandadosRequestsAreTakenOut(t *testing.T) {
 func TestWaitingEndsWhereTheServerRefuses(t *testing.T) {
 	s := redistest.Start(t)
 	master := redistest.Start(t)
-	e := open(t, s.URL(), 300*time.Millisecond)
+	e := open(t, s.URL(), time.Second)
 	held := acquire(t, e, request("a", ""))
 	w := waits(t, e, request("a", ""))
 	host, port := master.HostPort()
@@ -193,5 +198,5 @@ func TestWaitingEndsWhereTheServerRefuses(t *testing.T) {
 	}
 	s.Do("REPLICAOF NO ONE") // its data are the master's now, which are none, or still its own
 	_, _ = e.Release(context.Background(), locks.ReleaseRequest{ID: "a", Claim: locks.Claim{Token: held.Token}})
-	granted(t, 5*time.Second, w)
+	granted(t, soon, w)
 }

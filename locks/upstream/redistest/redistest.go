@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,7 +30,8 @@ type Server struct {
 	t      testing.TB
 	args   []string
 	env    []string
-	clock  *os.File // what SetClock writes; nil without WithClock
+	files  []*os.File // that the process has from 3 on
+	clock  *os.File   // what SetClock writes; nil without WithClock
 	cmd    *exec.Cmd
 	exited chan struct{} // closed once cmd has ended
 }
@@ -37,21 +40,17 @@ type Server struct {
 // args are further options, such as "--appendonly", "yes".
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	return start(t, nil, args)
+	return (&Server{t: t}).start(args)
 }
 
 // StartWithClock is Start for a server whose clock the test can step.
 func StartWithClock(t testing.TB, args ...string) *Server {
 	t.Helper()
-	dir := t.TempDir()
-	source, library := filepath.Join(dir, "clock.c"), filepath.Join(dir, "clock.so")
-	if err := os.WriteFile(source, clockSource, 0o600); err != nil {
+	library, err := clockLibrary()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("cc", "-shared", "-fPIC", "-O1", "-o", library, source).CombinedOutput(); err != nil {
-		t.Fatalf("compiling the clock needs a C compiler (make test installs it): %v\n%s", err, out)
-	}
-	offset, err := os.Create(filepath.Join(dir, "offset"))
+	offset, err := os.Create(filepath.Join(t.TempDir(), "offset"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,23 +58,40 @@ func StartWithClock(t testing.TB, args ...string) *Server {
 	if _, err := offset.Write(make([]byte, 16)); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, offset, args, "LD_PRELOAD="+library, "CANDADO_TEST_CLOCK="+offset.Name())
+	s := &Server{t: t, clock: offset, env: []string{"LD_PRELOAD=/proc/self/fd/3", "CANDADO_TEST_CLOCK=" + offset.Name()}, files: []*os.File{library}}
+	return s.start(args)
 }
 
-func start(t testing.TB, clock *os.File, args []string, env ...string) *Server {
+// clockLibrary returns the clock that is preloaded, a file without a name: it is compiled once,
+// for a busy machine takes its time for that.
+var clockLibrary = sync.OnceValues(func() (*os.File, error) {
+	dir, err := os.MkdirTemp("", "candado-clock")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	source, library := filepath.Join(dir, "clock.c"), filepath.Join(dir, "clock.so")
+	if err := os.WriteFile(source, clockSource, 0o600); err != nil {
+		return nil, err
+	}
+	if out, err := exec.Command("cc", "-shared", "-fPIC", "-O1", "-o", library, source).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("compiling the clock needs a C compiler (make test installs it): %w\n%s", err, out)
+	}
+	return os.Open(library)
+})
+
+func (s *Server) start(args []string) *Server {
+	t := s.t
 	t.Helper()
-	s := &Server{t: t, clock: clock, env: env}
 	t.Cleanup(s.Kill)
-	for range 5 { // somebody may take the port between the moments
-		port, err := freePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Addr = fmt.Sprintf("127.0.0.1:%d", port)
-		s.args = append([]string{"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", t.TempDir(), "--save", "",
+	for range 5 { // somebody may listen there all the same
+		port := Port(t)
+		s.Addr = "127.0.0.1:" + port
+		s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", t.TempDir(), "--save", "",
 			"--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0", "--loglevel", "warning"}, args...)
 		s.Launch()
-		if err = s.await(); err == nil {
+		err := s.await()
+		if err == nil {
 			return s
 		}
 		t.Log(err)
@@ -85,13 +101,33 @@ func start(t testing.TB, clock *os.File, args []string, env ...string) *Server {
 	return nil
 }
 
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// Port returns a loopback port on which the test can have a server listen, now and after
+// a time without one: until its end, no connection and no other listener that takes any
+// port is given that one. Nobody listens there, so connecting is refused.
+func Port(t testing.TB) string {
+	t.Helper()
+	syscall.ForkLock.RLock() // so that no process that is started has it, too
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(fd)
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port, nil
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	// A server that says so, too, may listen where others are only bound.
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(name.(*syscall.SockaddrInet4).Port)
 }
 
 // HostPort returns the two parts of the server's address.
@@ -135,7 +171,7 @@ func (s *Server) await() error {
 func (s *Server) Launch() {
 	s.t.Helper()
 	cmd, exited := exec.Command("redis-server", s.args...), make(chan struct{})
-	cmd.Env = append(os.Environ(), s.env...)
+	cmd.Env, cmd.ExtraFiles = append(os.Environ(), s.env...), s.files
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Pdeathsig: syscall.SIGKILL, // should the test die without its clean-up
 		Setpgid:   true,            // for Kill
