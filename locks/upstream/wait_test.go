@@ -12,7 +12,7 @@ import (
 
 func openAt(t *testing.T, s *redistest.Server) *Engine {
 	t.Helper()
-	e, err := Open(Options{URL: s.URL()})
+	e, err := OpenUnwatched(Options{URL: s.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}
