@@ -34,14 +34,15 @@ func each(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// thawOnceGathered lets bytes pass again once most requests have gathered: one goes at once,
-// and some together as soon as they are a crowd.
-func thawOnceGathered(p *redistest.Proxy, e locks.Engine, requests int) {
+// thawOnceGathered lets bytes pass again once requests are under way, and no more of them come.
+func thawOnceGathered(p *redistest.Proxy, e locks.Engine) {
 	go func() {
 		defer p.Thaw()
-		for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(time.Millisecond) {
-			if _, _, _, queued, _ := e.(*upstream.Engine).InTheAir(); queued >= requests/2 {
-				return
+		before, still := 0, 0
+		for end := time.Now().Add(soon); still < 200 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			flights, _, _, queued, _ := e.(*upstream.Engine).InTheAir() // the second flight may have taken all
+			if still++; flights == 0 || queued != before {
+				before, still = queued, 0
 			}
 		}
 	}()
@@ -52,7 +53,7 @@ func TestRequestsGatherWhileOthersAreUnderWay(t *testing.T) {
 	s, p, e, _ := behindProxy(t, 40*time.Second)
 	before := scriptsRun(t, s)
 	p.Freeze()
-	thawOnceGathered(p, e, requests)
+	thawOnceGathered(p, e)
 	each(requests, func(i int) {
 		if _, err := e.Acquire(context.Background(), request(locks.ID(fmt.Sprint(i)), "")); err != nil {
 			t.Error(err)
@@ -337,7 +338,7 @@ func TestDeadlinesThatDifferDoNotSplitBatches(t *testing.T) {
 	s, p, e, _ := behindProxy(t, 80*time.Second)
 	before := scriptsRun(t, s)
 	p.Freeze()
-	thawOnceGathered(p, e, requests)
+	thawOnceGathered(p, e)
 	each(requests, func(i int) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(30+i%2*30)*time.Second)
 		defer cancel()
