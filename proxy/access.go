@@ -139,17 +139,7 @@ func (c *call) authenticate(name, password []byte) error {
 	})
 	switch {
 	case gone:
-		g := c.sess.guard
-		g.hangUp()
-		switch {
-		case !g.in.Overrun():
-			return errLeft
-		case g.frames.stranger:
-			c.srv.opts.Exceeded(locks.QuotaAheadBytes)
-			return replyError(errStrangerAhead.Error())
-		}
-		c.srv.opts.Exceeded(locks.QuotaAheadBytes)
-		return replyError(errAhead.Error())
+		return c.giveUp(errLeft)
 	case err == nil:
 		c.login(u)
 		return nil

@@ -28,12 +28,22 @@ func (c *call) wait(req locks.AcquireRequest, session bool) (locks.Lease, error)
 	if !session { // such a lease ends with the connection
 		hangup.PassOn(c.ctx, c.srv.engine, req.ID, lease)
 	}
-	c.sess.guard.hangUp()
-	if c.sess.guard.in.Overrun() {
-		c.srv.opts.Exceeded(locks.QuotaAheadBytes)
-		return locks.Lease{}, replyError(errAhead.Error())
+	return locks.Lease{}, c.giveUp(errGone)
+}
+
+// giveUp ends the connection of a client that has left, or has sent too much, while a
+// command of its waited. It returns what the command ends with: left, or that it was too much.
+func (c *call) giveUp(left replyError) error {
+	g := c.sess.guard
+	g.hangUp()
+	if !g.in.Overrun() {
+		return left
 	}
-	return locks.Lease{}, errGone
+	c.srv.opts.Exceeded(locks.QuotaAheadBytes)
+	if g.frames.stranger {
+		return replyError(errStrangerAhead.Error())
+	}
+	return replyError(errAhead.Error())
 }
 
 // untold is a lease that a client has waited for, and of which it does not know yet.
