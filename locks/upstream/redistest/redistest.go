@@ -106,6 +106,13 @@ func (s *Server) start(args []string) *Server {
 // port is given that one. Nobody listens there, so connecting is refused.
 func Port(t testing.TB) string {
 	t.Helper()
+	_, port := bound(t)
+	return port
+}
+
+// bound returns a socket at a loopback port, which is closed with the test.
+func bound(t testing.TB) (fd int, port string) {
+	t.Helper()
 	syscall.ForkLock.RLock() // so that no process that is started has it, too
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err == nil {
@@ -127,7 +134,7 @@ func Port(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strconv.Itoa(name.(*syscall.SockaddrInet4).Port)
+	return fd, strconv.Itoa(name.(*syscall.SockaddrInet4).Port)
 }
 
 // HostPort returns the two parts of the server's address.
