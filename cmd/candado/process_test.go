@@ -7,11 +7,9 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -268,17 +266,14 @@ func startRedis(t *testing.T) redisServer {
 // awaitRunning returns when candado has begun a command.
 func (p *process) awaitRunning(t *testing.T, command string) {
 	t.Helper()
-	c, r := dialRESP(t, p.resp)
-	defer c.Close()
+	client := redis.NewClient(&redis.Options{Addr: p.resp, MaxRetries: -1})
+	defer client.Close()
 	eventually(t, command+" runs", func() bool {
-		fmt.Fprint(c, "CLIENT LIST\r\n")
-		head, err := r.ReadString('\n')
-		size, _ := strconv.Atoi(strings.Trim(head, "$\r\n"))
-		list := make([]byte, size+2)
-		if _, failed := io.ReadFull(r, list); err != nil || failed != nil {
-			t.Fatalf("CLIENT LIST answered %q, %v, %v", head, err, failed)
+		list, err := client.ClientList(t.Context()).Result()
+		if err != nil {
+			t.Fatalf("CLIENT LIST: %v", err)
 		}
-		return strings.Contains(string(list), " cmd="+command+" ")
+		return strings.Contains(list, " cmd="+command+" ")
 	})
 }
 
