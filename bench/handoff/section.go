@@ -106,11 +106,12 @@ func goals(all []*cells.Cell, p report.Plan) []report.Goal {
 			goal(who, "longest wait, ", "times shorter than redsync's", shorter, goalShorter, stretchShorter, false)
 			cutOff(&list[len(list)-1], micros(p.Warmup+length(p, redsync, hot)), cells.Of(all, l, who, waitLongest), cells.Of(all, l, redsync, waitLongest))
 		}
-		goal(onRedis, "Redis commands per acquisition, ", "commands inside scripts, and one beside", inside, 8, 4, true)
-		goal(onRedis, "Redis commands per acquisition, ", "scripts", scripts, 2, 1, true)
-		for i := len(list) - 2; i < len(list); i++ {
-			list[i].Step = 0.1 // once a second the lock is tended, which is part of no acquisition
+		count := func(what string, figure Figure, most, stretch float64) {
+			goal(onRedis, "Redis commands per acquisition, ", what, figure, most, stretch, true)
+			list[len(list)-1].Step = 0.1 // once a second the lock is tended, which is part of no acquisition
 		}
+		count("commands inside scripts, and one beside", inside, 8, 4)
+		count("scripts", scripts, 2, 1)
 	}
 	return list
 }
